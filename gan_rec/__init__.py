@@ -1,0 +1,38 @@
+"""gan_rec: adversarial learning for recommendation, measured honestly.
+
+Everything the command line does is a few plain calls:
+
+    data = gan_rec.load("ml-100k")
+    split = gan_rec.split(data)
+    model = gan_rec.fit(split, recommender="autoencoder", adversary="generator", seeds=3)
+    twin = gan_rec.fit(split, recommender="autoencoder", alpha=1, seeds=3)
+    gan_rec.evaluate(model), gan_rec.evaluate(twin)
+    gan_rec.probe(model, twin)
+    gan_rec.recommend(model, users=[1, 2], k=10)
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "gan_rec.data": ("load", "split", "named_datasets"),
+    "gan_rec.experiments.fitting": ("fit", "evaluate", "evaluate_popularity", "recommend", "probe", "Fitted"),
+    "gan_rec.experiments.settings": ("Settings", "DataOptions"),
+    "gan_rec.experiments.run": ("train", "open_run"),
+    "gan_rec.evaluate.evaluation": ("compare_models",),
+    "gan_rec.errors": ("UserError",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name: str):
+    # On demand, so that `import gan_rec` and `--help` need not wait for JAX.
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'gan_rec' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,229 @@
+"""The command line: options from typed dataclasses, one line and exit code 2 for a user's mistake."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gan_rec.errors import UserError
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
+
+# The heavy imports stand inside the commands, so that --help and mistakes answer at once.
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """List the named data sets, and whether they are on this disk."""
+
+    def run(self) -> None:
+        """Print the table."""
+        from gan_rec.experiments.tables import datasets_table, print_table
+
+        print_table(datasets_table())
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a recommender against an adversary, and its twin without one; evaluate both on test, once."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    settings: Settings = field(default_factory=Settings)
+    k: tuple[int, ...] = DEFAULT_KS
+    """Cut-offs of the metrics."""
+    out: Path | None = None
+    """The run directory, new or empty (default: a new one under runs/)."""
+    config: Path | None = None
+    """A run's config.json to repeat; options given beside it win."""
+    resume: bool = False
+    """Go on with a run that was stopped, in --out or beside --config."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Train and print the tables."""
+        from gan_rec.experiments.run import train
+        from gan_rec.experiments.tables import print_table, results_table
+
+        out = self._directory()
+        results = train(self.data, self.settings, out, ks=self.k, resume=self.resume, quiet=self.quiet)
+        print_table(results_table(results))
+        print(f"run directory: {out}")
+
+    def configured(self) -> "Train | None":
+        """The defaults that a configuration gives, if there is one to read."""
+        from gan_rec.experiments.config import read_config
+
+        path = self.config
+        if path is None and self.resume:
+            path = self._directory() / "config.json"
+            if not path.exists():
+                raise UserError(f"nothing to resume: there is no {path}")
+        if path is None:
+            return None
+        data, settings, ks = read_config(path)
+        return replace(self, data=data, settings=settings, k=ks)
+
+    def _directory(self) -> Path:
+        if self.out is not None:
+            return self.out
+        if self.resume:
+            if self.config is None:
+                raise UserError("--resume needs the directory of the stopped run: give it by --out")
+            return self.config.parent
+        return Path("runs") / f"{Path(self.data.dataset).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compute the metrics of a run again from its checkpoints."""
+
+    run_directory: tyro.conf.Positional[Path]
+    """The run."""
+    on: str = "test"
+    """test (weights after the refit) or validation (weights before it)."""
+    k: tuple[int, ...] = DEFAULT_KS
+    """Cut-offs of the metrics."""
+    format: Literal["table", "json"] = "table"
+    """How to print."""
+
+    def run(self) -> None:
+        """Print the metrics of both models."""
+        from gan_rec.experiments.fitting import evaluate
+        from gan_rec.experiments.run import open_run
+        from gan_rec.experiments.tables import evaluation_table, print_table
+
+        models = open_run(self.run_directory).models
+        summaries = {name: evaluate(model, self.on, self.k).summary() for name, model in models.items()}
+        if self.format == "json":
+            print(json.dumps({"on": self.on, "models": summaries}, indent=1))
+        else:
+            print_table(evaluation_table(f"{self.run_directory} on {self.on}", summaries))
+
+
+@dataclass(frozen=True)
+class Recommend:
+    """Recommend items that a user has not seen, with original ids."""
+
+    run_directory: tyro.conf.Positional[Path]
+    """The run."""
+    users: tuple[str, ...] | None = None
+    """User ids as in the data."""
+    all: bool = False
+    """All users."""
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    """List length."""
+    format: Literal["table", "csv", "json"] = "table"
+    """How to print; csv has the columns user,rank,item,score."""
+    output: Path | None = None
+    """Write to this file rather than to the screen."""
+    model: Literal["adversarial", "twin"] = "adversarial"
+    """Which of the two models answers."""
+    seed_index: int = 0
+    """Which of its seeds answers."""
+
+    def run(self) -> None:
+        """Print or write the recommendations."""
+        from gan_rec.experiments.fitting import recommend
+        from gan_rec.experiments.run import open_run
+        from gan_rec.experiments.tables import recommendations_text
+        from gan_rec.files import write_text
+
+        if self.all == (self.users is not None):
+            raise UserError("recommend for whom? give either --users ID ... or --all")
+        model = open_run(self.run_directory).models[self.model]
+        text = recommendations_text(recommend(model, self.users, self.k, seed_index=self.seed_index), self.format)
+        if self.output is None:
+            sys.stdout.write(text)
+            return
+        try:
+            write_text(self.output, text)
+        except OSError as error:
+            raise UserError(f"cannot write {self.output}: {error.strerror}") from error
+
+
+COMMANDS = {"datasets": Datasets, "train": Train, "evaluate": Evaluate, "recommend": Recommend}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. Exits with 2 after a user's mistake, with 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        command = parse(arguments)
+        if command is not None:
+            command.run()
+    except UserError as error:
+        print(f"gan_rec: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("gan_rec: stopped; train --resume --out DIR goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def parse(arguments: list[str]):
+    """The command that the arguments ask for, or None if they ask for the list of commands.
+
+    Raises:
+        UserError: an unknown command, option or value.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return None
+    name, *rest = arguments
+    if name == "--version":
+        import gan_rec
+
+        print(gan_rec.__version__)
+        return None
+    if name not in COMMANDS:
+        raise UserError(f"unknown command {name!r}; allowed: {', '.join(COMMANDS)}")
+    command = _parse(name, rest)
+    if isinstance(command, Train):
+        configured = command.configured()
+        if configured is not None:
+            command = _parse(name, rest, configured)
+    return command
+
+
+def _parse(name: str, arguments: list[str], default=None):
+    extra = {} if default is None else {"default": default}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                COMMANDS[name], prog=f"gan_rec {name}", args=arguments, config=(tyro.conf.OmitArgPrefixes,), **extra
+            )
+    except SystemExit as stop:
+        if stop.code == 0:
+            raise
+        raise UserError(f"{_one_line(said.getvalue())}; see gan_rec {name} --help") from None
+
+
+def _one_line(box: str) -> str:
+    """The first message of tyro's box of several lines, with its first suggestion."""
+    lines = [re.sub(r"^[\s│|╭╰]+|[\s│|╮╯]+$", "", line) for line in box.splitlines()]
+    parts, part = [], []
+    for line in lines[1:]:
+        if re.fullmatch(r"[-─╌━]*", line):
+            parts, part = [*parts, " ".join(part)] if part else parts, []
+        else:
+            part.append(line)
+    message = parts[0] if parts else " ".join(filter(None, lines))
+    suggestion = re.search(r"Perhaps you meant:? *(--[\w-]+)", " ".join(parts[1:2]))
+    return message + (f" (did you mean {suggestion[1]}?)" if suggestion else "")
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.__doc__}" for name, command in COMMANDS.items()]
+    usage = "usage: gan_rec COMMAND [OPTIONS]      (gan_rec COMMAND --help lists the options)"
+    return "\n".join([usage, "", "Adversarial learning for recommendation, measured honestly.", "", *lines])

@@ -1,0 +1,119 @@
+"""Train, validation and test parts: seeded, and vectorised over users."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gan_rec.data.interactions import Dataset, Interactions, Split
+from gan_rec.errors import UserError
+
+METHODS = ("random", "leave-one-out", "temporal", "fixed")
+
+
+@dataclass(frozen=True)
+class _Fractions:
+    test: float
+    valid: float
+
+
+def split(
+    dataset: Dataset,
+    method: str | None = None,
+    *,
+    test_fraction: float = 0.2,
+    valid_fraction: float = 0.2,
+    seed: int = 0,
+) -> Split:
+    """Cut a data set into train, validation and test.
+
+    Args:
+        dataset: what `gan_rec.load` returns.
+        method: "random" (a part of every user's interactions), "leave-one-out" (the last of every user is test, the
+            one before it validation), "temporal" (the last part of all is test, the last part of the rest validation)
+            or "fixed" (as the data set brings it; without a validation part, `valid_fraction` of every user's train
+            interactions). None: fixed if it brings one, else what its source uses, else random.
+        test_fraction: part of the interactions that is test.
+        valid_fraction: part of what is left that is validation.
+        seed: of the random choices. The same seed gives the same split everywhere.
+
+    Raises:
+        UserError: the method is unknown or does not fit the data, or a fraction lies outside (0, 1).
+    """
+    brings = "train" in dataset.parts
+    method = method or ("fixed" if brings else dataset.default_split or "random")
+    if method not in METHODS:
+        raise UserError(f"unknown split {method!r}; allowed: {', '.join(METHODS)}")
+    if brings and method != "fixed":
+        raise UserError(f"{dataset.name} brings its own split; allowed: fixed, got {method}")
+    if not brings and method == "fixed":
+        raise UserError(f"{dataset.name} brings no split of its own; allowed: {', '.join(METHODS[:-1])}, got fixed")
+    for name, value in {"test_fraction": test_fraction, "valid_fraction": valid_fraction}.items():
+        if not (isinstance(value, int | float) and 0 < value < 1):
+            raise UserError(f"{name} must lie between 0 and 1, got {value}")
+    rng, notes = np.random.default_rng(seed), []
+    fractions = _Fractions(test_fraction, valid_fraction)
+    cut = {"random": _random, "leave-one-out": _leave_one_out, "temporal": _temporal, "fixed": _fixed}[method]
+    train, valid, test = cut(dataset, fractions, rng, notes)
+    for name, part in (("train", train), ("validation", valid), ("test", test)):
+        if len(part) == 0:
+            raise UserError(f"the {method} split of {dataset.name} leaves no {name} interaction: there are too few")
+    return Split(dataset.name, method, train, valid, test, tuple(notes))
+
+
+def _random(dataset: Dataset, fractions: _Fractions, rng, notes):
+    whole = dataset.parts["all"]
+    is_test = _part_of_each_user(whole, fractions.test, rng)
+    rest = whole.select(~is_test)
+    is_valid = _part_of_each_user(rest, fractions.valid, rng)
+    return rest.select(~is_valid), rest.select(is_valid), whole.select(is_test)
+
+
+def _fixed(dataset: Dataset, fractions: _Fractions, rng, notes):
+    train, test = dataset.parts["train"], dataset.parts["test"]
+    if "valid" in dataset.parts:
+        return train, dataset.parts["valid"], test
+    is_valid = _part_of_each_user(train, fractions.valid, rng)
+    notes.append(f"no validation part: {fractions.valid:.0%} of every user's train interactions become it")
+    return train.select(~is_valid), train.select(is_valid), test
+
+
+def _leave_one_out(dataset: Dataset, fractions: _Fractions, rng, notes):
+    whole = dataset.parts["all"]
+    if whole.times is None:
+        notes.append("no timestamps: the last two interactions of a user are random ones")
+    from_end = _places(whole.users, whole.times, rng, from_end=True)
+    counts = np.bincount(whole.users, minlength=whole.n_users)[whole.users]
+    # Users with one interaction keep it for training, those with two have no validation item.
+    is_test = (from_end == 0) & (counts > 1)
+    is_valid = (from_end == 1) & (counts > 2)
+    return whole.select(~is_test & ~is_valid), whole.select(is_valid), whole.select(is_test)
+
+
+def _temporal(dataset: Dataset, fractions: _Fractions, rng, notes):
+    whole = dataset.parts["all"]
+    if whole.times is None:
+        raise UserError(f"a temporal split needs timestamps, but {dataset.name} has none")
+    order = np.argsort(whole.times, kind="stable")
+    first_test = math.floor(len(whole) * (1 - fractions.test) + 0.5)
+    first_valid = math.floor(first_test * (1 - fractions.valid) + 0.5)
+    parts = np.split(order, [first_valid, first_test])
+    return tuple(whole.select(np.sort(rows)) for rows in parts)
+
+
+def _part_of_each_user(pairs: Interactions, fraction: float, rng) -> np.ndarray:
+    """A mask with `fraction` of every user's pairs, rounded to the nearest number; one pair at least is left."""
+    counts = np.bincount(pairs.users, minlength=pairs.n_users)
+    wanted = np.minimum(np.floor(counts * fraction + 0.5).astype(int), np.maximum(counts - 1, 0))
+    return _places(pairs.users, None, rng) < wanted[pairs.users]
+
+
+def _places(users: np.ndarray, keys: np.ndarray | None, rng, *, from_end: bool = False) -> np.ndarray:
+    """The place, from 0, of each row among its user's rows: in the order of `keys`, ties by row; random without keys."""
+    keys = rng.random(len(users)) if keys is None else keys
+    order = np.lexsort((np.arange(len(users)), keys, users))
+    counts = np.bincount(users)
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    places = np.empty(len(users), np.int64)
+    places[order] = np.arange(len(users)) - first[users[order]]
+    return counts[users] - 1 - places if from_end else places

@@ -1,0 +1,1 @@
+"""Evaluation: full ranking of the catalogue, metrics per user, intervals and paired tests."""

@@ -1,0 +1,79 @@
+"""What a set of recommenders (one for each seed) scores on held-out pairs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gan_rec.data.interactions import Interactions
+from gan_rec.data.sampling import Positives
+from gan_rec.errors import UserError
+from gan_rec.evaluate import metrics
+from gan_rec.evaluate.ranking import top_items
+from gan_rec.evaluate.significance import holm, paired_test, summary
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of S seeds on the n users who have a held-out item."""
+
+    users: np.ndarray  # [n] user indices
+    per_user: dict[str, np.ndarray]  # metric -> [S, n]
+    per_model: dict[str, np.ndarray]  # metric -> [S], for metrics that no single user has: coverage
+
+    def per_seed(self, metric: str) -> np.ndarray:
+        """The metric's mean over users for each seed, `[S]`."""
+        return self.per_model[metric] if metric in self.per_model else self.per_user[metric].mean(axis=1)
+
+    def summary(self) -> dict[str, dict]:
+        """For every metric its mean, standard deviation, 95% interval and values over seeds."""
+        return {name: summary(self.per_seed(name)) for name in (*self.per_user, *self.per_model)}
+
+    def frame(self, model: str, user_ids: np.ndarray, seeds: list[int]) -> pd.DataFrame:
+        """A row for each seed and user: `model, seed, user` and every metric."""
+        n = len(self.users)
+        columns = {"model": model, "seed": np.repeat(seeds, n), "user": np.tile(user_ids[self.users], len(seeds))}
+        return pd.DataFrame(columns | {name: values.reshape(-1) for name, values in self.per_user.items()})
+
+    def _repr_html_(self) -> str:
+        rows = {name: (s["mean"], s["std"], s["ci95"]) for name, s in self.summary().items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "ci95"]).to_html()
+
+
+def evaluate_ranking(recommenders, seen: Positives, truth: Interactions, ks: tuple[int, ...]) -> Evaluation:
+    """Rank the whole catalogue for every user of `truth`, leaving out what the user has in `seen`.
+
+    Args:
+        recommenders: weights with a leading axis of S.
+        seen: pairs known before; they are the histories, and masked.
+        truth: held-out pairs.
+        ks: cut-offs.
+
+    Raises:
+        UserError: a cut-off lies outside [1, I], or `truth` is empty.
+    """
+    check_cutoffs(ks, truth.n_items)
+    if len(truth) == 0:
+        raise UserError("there is no held-out interaction to evaluate on")
+    users = np.unique(truth.users)
+    items, scores = top_items(recommenders, seen, users, max(ks))
+    # Filled up with seen items (score -inf) where a user has fewer than k unseen ones: those are no recommendations.
+    shown = np.isfinite(scores)
+    hits, n_relevant = metrics.relevance(items, truth, users)
+    per_user = metrics.per_user(hits & shown, n_relevant, ks)
+    coverage = {f"coverage@{k}": metrics.coverage(items[..., :k], shown[..., :k], truth.n_items) for k in ks}
+    return Evaluation(users, per_user, coverage)
+
+
+def check_cutoffs(ks: tuple[int, ...], n_items: int) -> None:
+    """Raise UserError unless every cut-off lies between 1 and the size of the catalogue."""
+    for k in ks:
+        if not 1 <= k <= n_items:
+            raise UserError(f"k = {k} is not possible: the catalogue has {n_items} items, so k may be 1 to {n_items}")
+
+
+def compare_models(adversarial: Evaluation, twin: Evaluation) -> dict[str, dict]:
+    """Paired t-test over users of adversarial minus twin for every per-user metric, Holm-corrected over all of them."""
+    tests = {name: paired_test(adversarial.per_user[name], twin.per_user[name]) for name in adversarial.per_user}
+    corrected = holm([test["p"] for test in tests.values()])
+    return {name: test | {"p_holm": p} for (name, test), p in zip(tests.items(), corrected, strict=True)}

@@ -1,0 +1,53 @@
+"""Full ranking: the best K items of the whole catalogue for every user, seen items left out."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gan_rec.data.sampling import Positives
+
+_CHUNK_BYTES = 64 * 2**20  # of scores at a time
+
+
+def top_items(
+    recommenders, seen: Positives, users: np.ndarray, k: int
+) -> tuple[Int[np.ndarray, "S n K"], Float[np.ndarray, "S n K"]]:
+    """Rank the catalogue for `users` with each of S recommenders.
+
+    Args:
+        recommenders: weights with a leading axis of S.
+        seen: pairs that are left out of the ranking; they are also the histories that recommenders read.
+        users: n user indices.
+        k: how many items, at most I.
+
+    Returns:
+        Item indices, best first, and their scores. Ties go to the lowest index. Where a user has fewer than K unseen
+        items the rest has score -inf.
+
+    Raises:
+        FloatingPointError: a score is not a number; `lax.top_k` would rank it first.
+    """
+    n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
+    chunk = max(1, min(len(users), _CHUNK_BYTES // (4 * n_seeds * seen.n_items)))
+    padded = np.pad(users, (0, -len(users) % chunk), mode="edge").reshape(-1, chunk)
+    items, scores = _rank(recommenders, seen, jnp.asarray(padded), k)
+    items, scores = (np.asarray(x).reshape(n_seeds, -1, k)[:, : len(users)] for x in (items, scores))
+    if np.isnan(scores).any():
+        raise FloatingPointError("a recommender scored an item with NaN")
+    return items, scores
+
+
+@partial(jax.jit, static_argnames="k")
+def _rank(recommenders, seen: Positives, chunks: Int[Array, "chunks n"], k: int):
+    def rank(recommender, users, history):
+        scores = recommender.score(recommender.users(users, history), recommender.items())
+        return jax.lax.top_k(jnp.where(history > 0, -jnp.inf, scores), k)
+
+    def rank_chunk(users):
+        return jax.vmap(rank, in_axes=(0, None, None))(recommenders, users, seen.history(users))
+
+    scores, items = jax.lax.map(rank_chunk, chunks)  # [chunks, S, n, K]
+    return jnp.moveaxis(items, 1, 0), jnp.moveaxis(scores, 1, 0)

@@ -1,0 +1,47 @@
+"""Intervals over seeds and paired tests over users."""
+
+import numpy as np
+from scipy import stats
+
+
+def summary(per_seed) -> dict:
+    """Mean, standard deviation and 95% interval of the mean over S seeds (Student's t); None where S is 1."""
+    values = np.asarray(per_seed, float)
+    result = {"mean": float(values.mean()), "std": None, "ci95": None, "per_seed": [float(v) for v in values]}
+    if len(values) > 1:
+        half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+        result["std"] = float(values.std(ddof=1))
+        result["ci95"] = [float(values.mean() - half), float(values.mean() + half)]
+    return result
+
+
+def paired_test(first: np.ndarray, second: np.ndarray) -> dict:
+    """Paired t-test over users of two models' metric, each user's value averaged over seeds first.
+
+    Args:
+        first, second: `[S, n]`, the same n users in the same order.
+
+    Returns:
+        The mean difference first - second, its 95% interval, Cohen's d of the paired differences, t, the two-sided p
+        and the number of users. Where no user differs there is nothing to test: t 0, p 1.
+    """
+    difference = first.mean(axis=0) - second.mean(axis=0)
+    n, mean = len(difference), float(difference.mean())
+    spread = float(difference.std(ddof=1)) if n > 1 else 0.0
+    result = {"difference": mean, "ci95": [mean, mean], "effect": 0.0, "t": 0.0, "p": 1.0, "users": n}
+    if spread > 0:
+        error = spread / n**0.5
+        t, half = mean / error, stats.t.ppf(0.975, n - 1) * error
+        p = float(2 * stats.t.sf(abs(t), n - 1))
+        result |= {"ci95": [mean - float(half), mean + float(half)], "effect": mean / spread, "t": t, "p": p}
+    return result
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Holm's correction for many comparisons (Scandinavian Journal of Statistics 1979), in the given order."""
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    result = np.empty_like(p)
+    result[order] = np.minimum(adjusted, 1.0)
+    return [float(v) for v in result]

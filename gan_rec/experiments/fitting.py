@@ -1,0 +1,199 @@
+"""One model, trained: `fit`, and what can be asked of the result."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from gan_rec.data import Split
+from gan_rec.data.sampling import to_device
+from gan_rec.errors import UserError
+from gan_rec.evaluate.evaluation import Evaluation, check_cutoffs, evaluate_ranking
+from gan_rec.evaluate.metrics import parse
+from gan_rec.evaluate.ranking import top_items
+from gan_rec.evaluate.significance import summary
+from gan_rec.experiments import players
+from gan_rec.experiments.progress import Progress
+from gan_rec.experiments.settings import DEFAULT_KS, Settings
+from gan_rec.recommenders.popularity import Popularity
+from gan_rec.robustness import losses_under_attack, train_generator
+from gan_rec.train.fit import Fit, Observer, Store, Training
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model of S seeds, trained on a split."""
+
+    settings: Settings  # resolved
+    split: Split
+    weights: Fit
+    history: pd.DataFrame = field(repr=False)  # a row for each phase, epoch and seed
+
+    @property
+    def chosen_epochs(self) -> list[int]:
+        """The epoch that validation chose, for each seed."""
+        return [int(epoch) for epoch in self.weights.selected.epoch]
+
+
+class History:
+    """Keeps the rows of all epochs; a `gan_rec.train.fit.Observer`."""
+
+    def __init__(self):
+        self.rows: list[dict] = []
+
+    def begin(self, phase: str, epoch: int, epochs: int) -> None:
+        """Nothing to do: a training in memory never goes on from a checkpoint."""
+
+    def tell(self, rows: list[dict]) -> None:
+        """See `Observer.tell`."""
+        self.rows.extend(rows)
+
+
+def training(settings: Settings, split: Split, observers: tuple[Observer, ...], store: Store | None = None) -> Training:
+    """The training that `settings` (resolved) describe, ready to fit `split`."""
+    check_cutoffs((parse(settings.select_on)[1],), split.train.n_items)
+    return Training(
+        game=players.make_game(settings),
+        make_recommender=players.make_recommender(settings, split.train.n_users, split.train.n_items),
+        make_adversary=players.make_adversary(settings),
+        schedule=players.make_schedule(settings),
+        budget=players.make_budget(settings),
+        seeds=settings.seed_list,
+        observers=observers,
+        store=store,
+    )
+
+
+def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
+    """Train a recommender against an adversary on a split.
+
+    Args:
+        split: what `gan_rec.split` returns; its test part is not read.
+        progress: show it.
+        options: see `gan_rec.Settings`, for example `recommender="mf", epsilon=0.2, seeds=5`. With `alpha=1` the
+            adversary does not play: that is the twin.
+
+    Raises:
+        UserError: an option or a value that is not allowed.
+    """
+    unknown = set(options) - {f.name for f in dataclasses.fields(Settings)}
+    if unknown:
+        known = ", ".join(f.name for f in dataclasses.fields(Settings))
+        raise UserError(f"unknown option {', '.join(sorted(unknown))}; allowed: {known}")
+    settings = Settings(**options).resolved()
+    history = History()
+    with Progress(enabled=progress) as shown:
+        observers = (history, shown.model("adversarial" if settings.alpha < 1 else "twin", settings, split))
+        weights = training(settings, split, observers).fit(split.train, split.valid)
+    return Fitted(settings, split, weights, pd.DataFrame(history.rows))
+
+
+def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -> Evaluation:
+    """Rank the whole catalogue and measure.
+
+    Args:
+        fitted: a trained model.
+        on: "test" (the final weights; train and validation items are left out of the ranking) or "validation" (the
+            weights before the refit, which have not seen it).
+        ks: cut-offs.
+
+    Raises:
+        UserError: `on` or a cut-off is not allowed.
+    """
+    split = fitted.split
+    if on == "validation":
+        return evaluate_ranking(fitted.weights.selected.recommender, to_device(split.train), split.valid, tuple(ks))
+    if on != "test":
+        raise UserError(f"unknown part {on!r}; allowed: test, validation")
+    known = to_device(split.train_and_valid())
+    return evaluate_ranking(fitted.weights.final.recommender, known, split.open_test(), tuple(ks))
+
+
+def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluation:
+    """The same test for the baseline that recommends the most popular unseen items of train + validation."""
+    known = split.train_and_valid()
+    recommender = jax.tree.map(lambda x: x[None], Popularity(known))
+    return evaluate_ranking(recommender, to_device(known), split.open_test(), tuple(ks))
+
+
+def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *, seed_index: int = 0) -> pd.DataFrame:
+    """The best K items for each user that are in neither train nor validation.
+
+    Args:
+        fitted: a trained model.
+        users: original user ids; None for all.
+        k: list length.
+        seed_index: which of the S seeds answers.
+
+    Returns:
+        A row for each recommendation, in the given order of users: `user, rank, item, score`, with original ids.
+
+    Raises:
+        UserError: an unknown user, `k` outside the catalogue, or no such seed.
+    """
+    known = fitted.split.train_and_valid()
+    check_cutoffs((k,), known.n_items)
+    n_seeds = fitted.settings.seeds
+    if not 0 <= seed_index < n_seeds:
+        raise UserError(f"seed index {seed_index} is not possible: {n_seeds} seeds were trained, so 0 to {n_seeds - 1}")
+    indices = np.arange(known.n_users) if users is None else _indices(users, known.user_ids)
+    one = jax.tree.map(lambda x: x[seed_index : seed_index + 1], fitted.weights.final.recommender)
+    items, scores = (x[0] for x in top_items(one, to_device(known), indices, k))
+    frame = pd.DataFrame(
+        {
+            "user": np.repeat(known.user_ids[indices], k),
+            "rank": np.tile(np.arange(1, k + 1), len(indices)),
+            "item": known.item_ids[items.reshape(-1)],
+            "score": scores.reshape(-1),
+        }
+    )
+    # A user who has seen nearly all of the catalogue gets a shorter list, not seen items.
+    return frame[np.isfinite(frame["score"])].reset_index(drop=True)
+
+
+def _indices(users: Sequence[Any], user_ids: np.ndarray) -> np.ndarray:
+    # Ids come as text from a command line; they are compared as text where the types differ.
+    position = {user: i for i, user in enumerate(user_ids.tolist())}
+    as_text = {str(user): i for user, i in position.items()}
+    found = [position.get(user, as_text.get(str(user))) for user in users]
+    unknown = [str(user) for user, index in zip(users, found, strict=True) if index is None]
+    if unknown:
+        raise UserError(
+            f"unknown user {', '.join(unknown[:5])}; the data has {len(user_ids)} users, for example "
+            f"{', '.join(str(u) for u in user_ids[:3])}"
+        )
+    return np.array(found, np.int64)
+
+
+def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
+    """Both models' training loss: clean, under random noise, FGM and trained generators, all of one radius.
+
+    "generator" is trained anew against each model's frozen weights, with the same initial values, batches and number
+    of steps for both; "game" is the one that the adversarial training ended with, so for the twin it comes from
+    another model. See `gan_rec.robustness.ATTACKS`.
+
+    Returns:
+        model -> attack -> the summary of the loss over seeds, with that of its rise over the clean loss as "rise".
+    """
+    settings = adversarial.settings
+    game, schedule = players.make_game(settings), players.make_schedule(settings)
+    maker = players.make_adversary(settings)
+    key = jax.random.key(settings.seed)
+    result = {}
+    for name, fitted in {"adversarial": adversarial, "twin": twin}.items():
+        positives = to_device(fitted.split.train_and_valid() if settings.refit else fitted.split.train)
+        weights = fitted.weights.final.recommender
+        keys = jax.random.split(jax.random.fold_in(key, 1), settings.seeds)
+        trained = train_generator(weights, maker, game, positives, schedule, keys)
+        adversaries = {"generator": trained, "game": adversarial.weights.final.adversary}
+        losses = losses_under_attack(
+            weights, adversaries, game, positives, jax.random.fold_in(key, 2), batch_size=schedule.batch_size
+        )
+        result[name] = {
+            attack: summary(loss) | {"rise": summary(loss - losses["clean"])} for attack, loss in losses.items()
+        }
+    return result

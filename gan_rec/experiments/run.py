@@ -1,0 +1,216 @@
+"""A whole run in a directory: train both models, measure them once on test, write everything down."""
+
+import dataclasses
+import json
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+import gan_rec
+from gan_rec import data
+from gan_rec.errors import UserError
+from gan_rec.evaluate.evaluation import check_cutoffs, compare_models
+from gan_rec.experiments.config import read_config, read_json
+from gan_rec.experiments.environment import environment
+from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
+from gan_rec.experiments.progress import Progress
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
+from gan_rec.files import write_frame, write_text
+from gan_rec.train.checkpoints import Checkpoints
+from gan_rec.train.tracking import Tracker, read_rows
+
+MODELS = ("adversarial", "twin")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory with both models, ready to be asked."""
+
+    directory: Path
+    options: DataOptions
+    settings: Settings
+    models: dict[str, Fitted]
+
+
+def train(
+    options: DataOptions,
+    settings: Settings,
+    out: Path,
+    *,
+    ks: tuple[int, ...] = DEFAULT_KS,
+    resume: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """Train the adversarial model and its twin, evaluate both on test once, and write the run directory.
+
+    Args:
+        options: data and split.
+        settings: of the game.
+        out: the run directory, which must be empty or new; with `resume`, that of a run that was stopped.
+        ks: cut-offs of the metrics.
+        resume: go on from the last checkpoint.
+        quiet: show nothing.
+
+    Returns:
+        The contents of results.json.
+
+    Raises:
+        UserError: a setting, the data or the directory does not allow it.
+    """
+    settings, out = settings.resolved(), Path(out)
+    _check_directory(out, resume)
+    with Progress(enabled=not quiet) as progress:
+        dataset, split = _read(options, progress)
+        check_cutoffs(tuple(ks), split.train.n_items)
+        training(settings, split, ())  # every mistake shows before anything is written
+        _begin(out, options, settings, ks, dataset, resume)
+        models = {}
+        with Tracker(out) as tracker:
+            for name in MODELS:
+                models[name] = _fit(name, settings, split, out, tracker, progress)
+        progress.say("evaluating on test, and attacking both models ...")
+        return _finish(out, dataset, split, settings, models, tuple(ks))
+
+
+def load(options: DataOptions) -> data.Dataset:
+    """Read the data set that the options name."""
+    names = ("positive_from", "user_column", "item_column", "rating_column", "time_column", "min_user", "min_item")
+    return data.load(options.dataset, **{name: getattr(options, name) for name in names})
+
+
+def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
+    """Split it as the options say."""
+    return data.split(
+        dataset,
+        options.split,
+        test_fraction=options.test_fraction,
+        valid_fraction=options.valid_fraction,
+        seed=options.split_seed,
+    )
+
+
+def _read(options: DataOptions, progress: Progress) -> tuple[data.Dataset, data.Split]:
+    dataset = load(options)
+    split = split_of(options, dataset)
+    progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {split.method} split")
+    for note in (*dataset.notes, *split.notes):
+        progress.say(f"  note: {note}")
+    if dataset.terms:
+        progress.say(f"  terms of use: {dataset.terms}")
+    return dataset, split
+
+
+def _check_directory(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"the output {out} is a file; give a directory that is new or empty")
+    if resume and not (out / "config.json").exists():
+        raise UserError(f"nothing to resume in {out}: there is no config.json; give the directory of a stopped run")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
+
+
+def _begin(out: Path, options: DataOptions, settings: Settings, ks, dataset: data.Dataset, resume: bool) -> None:
+    config = {"gan_rec": gan_rec.__version__, **dataclasses.asdict(options), **dataclasses.asdict(settings)}
+    config |= {"ks": list(ks), "dataset": _lasting(options.dataset)}
+    try:
+        text = json.dumps(config, indent=1)
+    except TypeError as error:
+        raise UserError(
+            f"adversary {settings.adversary!r} cannot be written down; name it as my_module:Class"
+        ) from error
+    if resume and read_json(out / "config.json") != json.loads(text):
+        raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / 'config.json'}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "config.json", text)
+        write_text(out / "environment.json", json.dumps(environment(dataset), indent=1))
+    except OSError as error:
+        raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
+
+
+def _lasting(dataset: str) -> str:
+    """A path that still means the same from another directory; names stay."""
+    named = {d.name for d in data.named_datasets()}
+    return dataset if dataset in named else str(Path(dataset).absolute())
+
+
+def _fit(name: str, settings: Settings, split: data.Split, out: Path, tracker: Tracker, progress: Progress) -> Fitted:
+    own = dataclasses.replace(settings, alpha=1.0) if name == "twin" else settings
+    observers = (tracker.model(name), progress.model(name, own, split))
+    weights = training(own, split, observers, Checkpoints(out / "checkpoints" / name)).fit(split.train, split.valid)
+    return Fitted(own, split, weights, pd.DataFrame(tracker.rows(name)))
+
+
+def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: dict, ks: tuple[int, ...]) -> dict:
+    evaluations = {name: evaluate(fitted, "test", ks) for name, fitted in models.items()}
+    results = {
+        "dataset": dataset.name,
+        "split": split.method,
+        "split_sha256": split.sha256,
+        "models": {name: evaluation.summary() for name, evaluation in evaluations.items()},
+        "baselines": {"popularity": evaluate_popularity(split, ks).summary()},
+        "tests": {
+            "adversarial against twin": compare_models(evaluations["adversarial"], evaluations["twin"]),
+            "method": "paired t-test over users, each user's value averaged over seeds; p_holm: Holm over all metrics",
+        },
+        "loss_under_attack": probe(models["adversarial"], models["twin"]),
+        "attack_radius": settings.epsilon,
+        "selected_on": "validation",
+        "selection_metric": settings.select_on,
+        "chosen_epochs": {name: fitted.chosen_epochs for name, fitted in models.items()},
+        "seconds": {name: _seconds(fitted.history) for name, fitted in models.items()},
+        "throughput": {name: _throughput(fitted.history, split) for name, fitted in models.items()},
+        "peak_memory_mib": _peak_memory(),
+    }
+    users = pd.concat(
+        evaluation.frame(name, split.train.user_ids, list(settings.seed_list))
+        for name, evaluation in evaluations.items()
+    )
+    write_frame(out / "per_user.parquet", users)
+    write_text(out / "results.json", json.dumps(results, indent=1))
+    return results
+
+
+def _seconds(history: pd.DataFrame) -> dict[str, float]:
+    """Seconds of training for all seeds together, by phase. The first epoch of a process includes compilation."""
+    phases = history.groupby("phase", sort=False)["seconds"].sum().to_dict()
+    return {phase: float(value) for phase, value in phases.items()} | {"total": float(history["seconds"].sum())}
+
+
+def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
+    """Interactions per second and seconds per epoch and seed, from the median epoch of the selection phase."""
+    seconds = float(history.loc[history["phase"] == "selection", "seconds"].median())
+    return {"interactions_per_second": len(split.train) / seconds, "seconds_per_epoch_and_seed": seconds}
+
+
+def _peak_memory() -> float:
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def open_run(directory: Path) -> Run:
+    """Read a finished run: its data again from the source, its weights from the checkpoints.
+
+    Raises:
+        UserError: it is no run, not finished, damaged, or its data have changed since.
+    """
+    directory = Path(directory)
+    if not (directory / "config.json").exists():
+        raise UserError(f"{directory} is no run directory: it has no config.json")
+    options, settings, _ = read_config(directory / "config.json")
+    settings = settings.resolved()
+    results = directory / "results.json"
+    if not results.exists():
+        raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
+    split = split_of(options, load(options))
+    if split.sha256 != read_json(results)["split_sha256"]:
+        raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
+    models = {}
+    for name in MODELS:
+        own = dataclasses.replace(settings, alpha=1.0) if name == "twin" else settings
+        weights = training(own, split, (), Checkpoints(directory / "checkpoints" / name)).restore()
+        models[name] = Fitted(own, split, weights, pd.DataFrame(read_rows(directory / "metrics.jsonl", name)))
+    return Run(directory, options, settings, models)

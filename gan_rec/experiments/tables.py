@@ -1,0 +1,127 @@
+"""Results as tables that people read."""
+
+import io
+import json
+
+import pandas as pd
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+
+from gan_rec import data
+
+_LIST = ("rank", "item", "score")
+
+
+def results_table(results: dict) -> Group:
+    """The tables of a run's results.json: metrics, loss under attack, cost."""
+    return Group(_metrics(results), _attacks(results), _cost(results))
+
+
+def datasets_table() -> Table:
+    """The named data sets."""
+    table = _table("data sets", "name", "users", "items", "interactions", "kind", "here", "terms")
+    for named in data.named_datasets():
+        counts = (f"{n:,}" for n in (named.users, named.items, named.interactions))
+        here = "yes" if data.locate(named.name) else "no"
+        table.add_row(named.name, *counts, ", ".join(named.flags), here, named.licence)
+    return table
+
+
+def recommendations_text(frame: pd.DataFrame, style: str) -> str:
+    """Recommendations as "table", "csv" or "json" (user -> list)."""
+    if style == "csv":
+        return frame.to_csv(index=False)
+    if style == "json":
+        lists = {
+            str(user): [dict(zip(_LIST, row, strict=True)) for row in rows[list(_LIST)].to_dict("split")["data"]]
+            for user, rows in frame.groupby("user", sort=False)
+        }
+        return json.dumps(lists, indent=1) + "\n"
+    table = _table("recommendations", *frame.columns)
+    for user, rank, item, score in frame.itertuples(index=False):
+        table.add_row(str(user) if rank == 1 else "", str(rank), str(item), f"{score:.4f}")
+    text = io.StringIO()
+    print_table(table, text)
+    return text.getvalue()
+
+
+def print_table(renderable, file=None) -> None:
+    """Print to stdout, at full width where that is no terminal."""
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal:
+        console = Console(file=file, highlight=False, width=120)
+    console.print(renderable)
+
+
+def evaluation_table(title: str, summaries: dict[str, dict]) -> Table:
+    """Mean and 95% interval of every metric, a column for each model."""
+    table = _table(title, "metric", *summaries)
+    for metric in next(iter(summaries.values())):
+        table.add_row(metric, *(interval(summary[metric]) for summary in summaries.values()))
+    return table
+
+
+def interval(summary: dict) -> str:
+    """Mean, with half of the 95% interval where there are several seeds."""
+    mean = f"{summary['mean']:.4f}"
+    return mean if summary["ci95"] is None else f"{mean} ± {summary['ci95'][1] - summary['mean']:.4f}"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", expand=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    return table
+
+
+def _metrics(results: dict) -> Table:
+    models, tests = results["models"], results["tests"]["adversarial against twin"]
+    seeds = len(models["twin"]["coverage@" + next(iter(tests)).split("@")[1]]["per_seed"])
+    title = f"{results['dataset']}: test, mean over {seeds} seeds ± 95% interval; selected on validation"
+    table = _table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
+    for metric, adversarial in models["adversarial"].items():
+        test = tests.get(metric)
+        difference = adversarial["mean"] - models["twin"][metric]["mean"]
+        table.add_row(
+            metric,
+            interval(adversarial),
+            interval(models["twin"][metric]),
+            f"{difference:+.4f}",
+            "" if test is None else f"{test['p_holm']:.3g}",
+            f"{results['baselines']['popularity'][metric]['mean']:.4f}",
+        )
+    users = next(iter(tests.values()))["users"]
+    table.caption = f"p: paired t-test of adversarial against twin over {users} users, Holm-corrected over {len(tests)}"
+    table.caption_justify = "left"
+    return table
+
+
+def _attacks(results: dict) -> Table:
+    losses = results["loss_under_attack"]
+    title = f"training loss when rows move by {results['attack_radius']:g} of their length (in brackets: its rise)"
+    table = _table(title, "attack", "adversarial", "twin")
+    for attack in losses["twin"]:
+        cells = []
+        for model in ("adversarial", "twin"):
+            measured = losses[model][attack]
+            rise = "" if attack == "clean" else f" ({interval(measured['rise'])})"
+            cells.append(f"{measured['mean']:.4f}{rise}")
+        table.add_row(attack, *cells)
+    table.caption = "generator: trained anew against each model; game: the one that the adversarial training ended with"
+    table.caption_justify = "left"
+    return table
+
+
+def _cost(results: dict) -> Table:
+    table = _table("cost", "", "adversarial", "twin")
+    models = ("adversarial", "twin")
+    table.add_row("seconds of training, all seeds", *(f"{results['seconds'][m]['total']:.1f}" for m in models))
+    table.add_row(
+        "seconds an epoch and seed", *(f"{results['throughput'][m]['seconds_per_epoch_and_seed']:.4f}" for m in models)
+    )
+    table.add_row(
+        "interactions a second", *(f"{results['throughput'][m]['interactions_per_second']:,.0f}" for m in models)
+    )
+    table.add_row("chosen epoch of each seed", *(", ".join(map(str, results["chosen_epochs"][m])) for m in models))
+    return table

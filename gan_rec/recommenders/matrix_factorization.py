@@ -1,0 +1,41 @@
+"""Matrix factorisation: a free vector for every user and every item."""
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from gan_rec.recommenders.score import dot
+
+
+class MatrixFactorization(nnx.Module):
+    """Scores are inner products of id embeddings (Koren, Bell, Volinsky, Computer 2009).
+
+    Args:
+        n_users: U.
+        n_items: I.
+        dim: D, the embedding size.
+        rngs: source of the initial values, N(0, 1 / D): a random score has a standard deviation of 1 / sqrt(D).
+    """
+
+    reads_history = False
+
+    def __init__(self, n_users: int, n_items: int, dim: int = 64, *, rngs: nnx.Rngs):
+        def embedding(n: int) -> nnx.Param:
+            return nnx.Param(jax.random.normal(rngs.params(), (n, dim)) * dim**-0.5)
+
+        self.user_embedding = embedding(n_users)
+        self.item_embedding = embedding(n_items)
+
+    def users(
+        self, ids: Int[Array, " B"], history: Float[Array, "B I"] | None = None, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "B D"]:
+        """User representations `[B, D]`. `history` and `key` are not used."""
+        return self.user_embedding[ids]
+
+    def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
+        """Item representations of `ids`, or of the whole catalogue `[I, D]`."""
+        return self.item_embedding[...] if ids is None else self.item_embedding[ids]
+
+    def score(self, users: Float[Array, "B D"], items: Float[Array, "*any D"]) -> Float[Array, "B _"]:
+        """Scores `[B, I]` or `[B, K]`, see `gan_rec.recommenders.score.dot`."""
+        return dot(users, items)

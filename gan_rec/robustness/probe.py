@@ -1,0 +1,82 @@
+"""The proof that the adversary plays: the recommender's own loss, clean and under perturbations of one radius."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from gan_rec.adversaries.attacks import FGM, Noise
+from gan_rec.data.sampling import Positives
+from gan_rec.train.epoch import Schedule, adversary_epoch, init
+
+ATTACKS = {
+    "clean": "no perturbation",
+    "noise": "a random direction for every row",
+    "fgm": "the gradient's direction for every row",
+    "generator": "a new generator, trained against these frozen weights",
+    "game": "the generator that the adversarial training ended with",
+}
+
+
+def train_generator(
+    recommenders, make_adversary: Callable, game, positives: Positives, schedule: Schedule, keys, *, steps: int = 400
+):
+    """Train a new adversary against each of S frozen recommenders: an attack that knows the model it attacks.
+
+    Returns:
+        S adversaries. Every model gets the same initial values and batches (from `keys`, `[S]`) and as many steps.
+    """
+    frozen = jax.tree.map(lambda x: x[0], recommenders)
+    state = init(lambda key: frozen, make_adversary, schedule, keys)
+    return adversary_epoch(
+        state._replace(recommender=recommenders), positives, game, schedule, keys, steps=steps
+    ).adversary
+
+
+def losses_under_attack(
+    recommenders, adversaries: dict, game, positives: Positives, key, *, batch_size: int, batches: int = 16
+) -> dict[str, Float[np.ndarray, " S"]]:
+    """The data loss of each of S recommenders: clean, under noise, under FGM and under given adversaries.
+
+    All models see the same batches of the pairs that they were trained on, without dropout, and all perturbations
+    have the radius of the game.
+
+    Args:
+        recommenders: weights with a leading axis of S.
+        adversaries: name -> S adversaries.
+        game: whose loss is measured.
+        positives: the pairs to draw batches from.
+        key: one key; the same key gives the same batches.
+        batch_size: B.
+        batches: how many batches the mean is over.
+    """
+    measure = partial(_mean_loss, recommenders, game=game, positives=positives, key=key)
+    measure = partial(measure, batch_size=batch_size, batches=batches)
+    n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
+
+    def alike(attack):  # an attack without parameters has no leaf that could carry the axis of seeds
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (n_seeds, *x.shape)), attack)
+
+    measured = {"clean": measure(None), "noise": measure(alike(Noise())), "fgm": measure(alike(FGM()))}
+    return {name: np.asarray(x) for name, x in (measured | {n: measure(a) for n, a in adversaries.items()}).items()}
+
+
+@partial(jax.jit, static_argnames=("batch_size", "batches"))
+def _mean_loss(recommenders, adversaries, *, game, positives: Positives, key, batch_size: int, batches: int):
+    def of_batch(recommender, adversary, key):
+        row_key, draw_key, attack_key = jax.random.split(key, 3)
+        rows = jax.random.randint(row_key, (batch_size,), 0, game.size(positives)[1])
+        batch = game.draw(positives, rows, draw_key)
+        loss = game.loss_of(recommender, batch)
+        users, items = game.representations(recommender, batch, None)
+        if adversary is not None:
+            users, items = game.attack(adversary, loss, users, items, attack_key)
+        return loss(users, items)
+
+    def of_seed(recommender, adversary):
+        return jnp.mean(jax.lax.map(lambda k: of_batch(recommender, adversary, k), jax.random.split(key, batches)))
+
+    return jax.vmap(of_seed)(recommenders, adversaries)

@@ -1,0 +1,89 @@
+"""Checkpoints on disk: Orbax for the arrays, a sha256 manifest against silent damage."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from gan_rec.errors import UserError
+from gan_rec.files import write_text
+
+
+class Checkpoints:
+    """A `gan_rec.train.fit.Store` in a directory: `<directory>/<name>/<step>/` and `<directory>/<name>/<step>.sha256`.
+
+    A step counts only once its manifest is there, which is written last: a killed save is as if it had not begun.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = Path(directory).absolute()
+
+    def save(self, name: str, step: int, tree: Any) -> None:
+        """Keep `tree` as the latest under `name`; the one before stays until this one is whole."""
+        folder = self.directory / name
+        with ocp.CheckpointManager(folder, options=self._options(create=True)) as manager:
+            manager.save(step, args=ocp.args.StandardSave(_flatten(tree)), force=True)
+            manager.wait_until_finished()
+        write_text(folder / f"{step}.sha256", json.dumps(_digests(folder / str(step)), indent=1))
+        for manifest in folder.glob("*.sha256"):
+            if not (folder / manifest.stem).is_dir():
+                manifest.unlink()
+
+    def restore(self, name: str, like: Any) -> Any | None:
+        """The latest whole tree under `name`, of the structure and shapes of `like`; None if there is none.
+
+        Raises:
+            UserError: a file is damaged or missing, or the checkpoint is of another model.
+        """
+        folder = self.directory / name
+        steps = sorted(int(m.stem) for m in folder.glob("*.sha256") if (folder / m.stem).is_dir())
+        if not steps:
+            return None
+        step = steps[-1]
+        _verify(folder / str(step), json.loads((folder / f"{step}.sha256").read_text()))
+        return self._read(folder, step, like)
+
+    def discard(self, name: str) -> None:
+        """Delete all trees under `name`."""
+        shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def _read(self, folder: Path, step: int, like: Any) -> Any:
+        leaves, structure = jax.tree.flatten(like)
+        template = _flatten(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like))
+        with ocp.CheckpointManager(folder, options=self._options(create=False)) as manager:
+            stored = manager.item_metadata(step)
+            held = {key: (tuple(m.shape), str(m.dtype)) for key, m in dict(stored).items()}
+            if held != {key: (tuple(leaf.shape), str(leaf.dtype)) for key, leaf in template.items()}:
+                raise UserError(f"the checkpoint {folder / str(step)} is of another model than the configuration's")
+            arrays = manager.restore(step, args=ocp.args.StandardRestore(template))
+        return jax.tree.unflatten(structure, [arrays[key] for key in template])
+
+    @staticmethod
+    def _options(*, create: bool) -> ocp.CheckpointManagerOptions:
+        return ocp.CheckpointManagerOptions(
+            max_to_keep=2, create=create, enable_async_checkpointing=False, cleanup_tmp_directories=create
+        )
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """Leaves by a readable path, so that a checkpoint tells what it holds."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _verify(folder: Path, expected: dict[str, str]) -> None:
+    found = _digests(folder)
+    for name, digest in expected.items():
+        if name not in found:
+            raise UserError(f"the checkpoint file {folder / name} is missing")
+        if found[name] != digest:
+            raise UserError(f"the checkpoint file {folder / name} is damaged: its sha256 is not that of the manifest")

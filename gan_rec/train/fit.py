@@ -1,0 +1,233 @@
+"""The loop around the compiled epoch: selection on validation, then a refit on train + validation."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gan_rec.data.interactions import Interactions
+from gan_rec.data.sampling import Positives, to_device
+from gan_rec.errors import UserError
+from gan_rec.evaluate.evaluation import evaluate_ranking
+from gan_rec.evaluate.metrics import parse
+from gan_rec.train.epoch import Schedule, State, epoch, init
+
+
+class TrainingDivergedError(UserError):
+    """A loss or a weight is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train, and what chooses the epoch.
+
+    Args:
+        epochs: the most epochs of the selection phase.
+        patience: a seed's selection ends after this many epochs without a better validation metric.
+        evaluate_every: epochs between two evaluations on validation.
+        select_on: the validation metric that chooses the epoch, for example "NDCG@20".
+        refit: train anew on train + validation for the chosen number of epochs.
+        checkpoint_every: epochs between two checkpoints.
+    """
+
+    epochs: int = 120
+    patience: int = 30
+    evaluate_every: int = 5
+    select_on: str = "NDCG@20"
+    refit: bool = True
+    checkpoint_every: int = 20
+
+
+class Kept(NamedTuple):
+    """The players as they were at one epoch, which each of the S seeds has its own of."""
+
+    recommender: Any
+    adversary: Any
+    epoch: Int[Array, " S"]
+    score: Float[Array, " S"]  # validation metric at that epoch; NaN where none was measured
+
+
+class Progress(NamedTuple):
+    """All that a phase needs to go on from where it stands."""
+
+    state: State
+    kept: Kept
+    stopped: Bool[Array, " S"]
+
+
+class Observer(Protocol):
+    """Is told how a training goes."""
+
+    def begin(self, phase: str, epoch: int, epochs: int) -> None:
+        """A phase begins (or goes on) after `epoch` epochs and lasts until `epochs` at the most."""
+
+    def tell(self, rows: list[dict]) -> None:
+        """An epoch has ended: `phase, epoch, seed, seconds`, losses and metrics, a row for each seed."""
+
+
+class Store(Protocol):
+    """Keeps progress and results under a name; see `gan_rec.train.checkpoints.Checkpoints`."""
+
+    def save(self, name: str, step: int, tree: Any) -> None:
+        """Keep `tree` as the latest under `name`."""
+
+    def restore(self, name: str, like: Any) -> Any | None:
+        """The latest tree under `name`, or None."""
+
+    def discard(self, name: str) -> None:
+        """Forget all trees under `name`."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training gives: weights chosen on validation, and weights to use."""
+
+    selected: Kept  # trained on train alone: what validation speaks of
+    final: Kept  # refitted on train + validation; the same as `selected` without a refit
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model's training: both players, their game, and who is told.
+
+    Args:
+        game: see `gan_rec.games`.
+        make_recommender, make_adversary: key -> module.
+        schedule, budget: how the players move, and for how long.
+        seeds: S seeds; each is a training of its own, in the same program.
+        observers: told of every phase and epoch.
+        store: where checkpoints go; None keeps none.
+    """
+
+    game: Any
+    make_recommender: Callable
+    make_adversary: Callable
+    schedule: Schedule
+    budget: Budget
+    seeds: tuple[int, ...]
+    observers: tuple[Observer, ...] = ()
+    store: Store | None = None
+
+    def fit(self, train: Interactions, valid: Interactions) -> Fit:
+        """Choose the epoch of every seed on `valid`, then refit on both parts. No test part can be reached from here.
+
+        Raises:
+            TrainingDivergedError: naming epoch and seed. The last checkpoint before it is kept.
+        """
+        capacity = len(train) + len(valid)
+        selected = self._phase("selection", to_device(train, capacity), self._select(train, valid), self.budget.epochs)
+        if not self.budget.refit:
+            return Fit(selected, selected)
+        chosen = np.asarray(selected.epoch)
+        final = self._phase("refit", to_device(train.concat(valid)), self._keep_at(chosen), int(chosen.max()))
+        return Fit(selected, final)
+
+    def restore(self) -> Fit:
+        """What an earlier `fit` left in the store.
+
+        Raises:
+            UserError: it is not there or damaged.
+        """
+        like = jax.eval_shape(lambda: self._begin(self._keys()[:, 0])).kept
+        phases = ("selection", "refit") if self.budget.refit else ("selection", "selection")
+        kept = [self.store.restore(f"{phase}-result", like) for phase in phases]
+        if None in kept:
+            raise UserError("the checkpoints of the run are missing")
+        return Fit(*kept)
+
+    def _keys(self):
+        """A key for the initial values and one for the game, `[S, 2]`."""
+        return jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
+
+    def _phase(self, name: str, positives: Positives, review: Callable, epochs: int) -> Kept:
+        keys = self._keys()
+        progress = self._begin(keys[:, 0])
+        if self.store is not None:
+            done = self.store.restore(f"{name}-result", progress.kept)
+            if done is not None:
+                return done
+            progress = self.store.restore(name, progress) or progress
+        first = int(progress.state.epoch[0])
+        for observer in self.observers:
+            observer.begin(name, first, epochs)
+        for number in range(first + 1, epochs + 1):
+            state, rows = self._epoch(name, number, progress.state, positives, keys[:, 1])
+            progress = review(progress._replace(state=state), number, positives, rows)
+            for observer in self.observers:
+                observer.tell(rows)
+            if np.all(progress.stopped):
+                break
+            if self.store is not None and number % self.budget.checkpoint_every == 0:
+                self.store.save(name, number, progress)
+        if self.store is not None:
+            self.store.save(f"{name}-result", epochs, progress.kept)
+            self.store.discard(name)
+        return progress.kept
+
+    def _begin(self, keys) -> Progress:
+        state = init(self.make_recommender, self.make_adversary, self.schedule, keys)
+        n_seeds = len(self.seeds)
+        # Copies: the epoch takes the buffers of the state that it is given.
+        kept = jax.tree.map(jnp.copy, (state.average, state.adversary))
+        return Progress(
+            state,
+            Kept(*kept, epoch=jnp.zeros(n_seeds, jnp.int32), score=jnp.full(n_seeds, -jnp.inf)),
+            stopped=jnp.zeros(n_seeds, bool),
+        )
+
+    def _epoch(self, phase: str, number: int, state: State, positives: Positives, keys) -> tuple[State, list[dict]]:
+        start = time.perf_counter()
+        state, metrics = epoch(state, positives, self.game, self.schedule, keys)
+        metrics = jax.device_get(metrics)
+        seconds = time.perf_counter() - start
+        finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0) & metrics.pop("finite")
+        if not finite.all():
+            seed = self.seeds[int(np.argmin(finite))]
+            raise TrainingDivergedError(
+                f"training diverged at epoch {number} of the {phase} phase for seed {seed}: a loss or weight is NaN or "
+                f"infinite; lower the learning rate (given: {float(self.schedule.learning_rate):g}) or epsilon"
+            )
+        return state, [
+            {"phase": phase, "epoch": number, "seed": seed, "seconds": seconds / len(self.seeds)}
+            | {name: float(values[i]) for name, values in metrics.items()}
+            for i, seed in enumerate(self.seeds)
+        ]
+
+    def _select(self, train: Interactions, valid: Interactions) -> Callable:
+        metric, every, patience = self.budget.select_on, self.budget.evaluate_every, self.budget.patience
+        _, k = parse(metric)
+
+        def review(progress: Progress, number: int, positives: Positives, rows: list[dict]) -> Progress:
+            if number % every and number != self.budget.epochs:
+                return progress
+            score = evaluate_ranking(progress.state.average, positives, valid, (k,)).per_seed(metric)
+            for row, value in zip(rows, score, strict=True):
+                row[f"validation {metric}"] = float(value)
+            better = ~np.asarray(progress.stopped) & (score > np.asarray(progress.kept.score))
+            kept = _keep(progress, jnp.asarray(better), number, jnp.asarray(score, jnp.float32))
+            return progress._replace(kept=kept, stopped=number - kept.epoch >= patience)
+
+        return review
+
+    def _keep_at(self, chosen: np.ndarray) -> Callable:
+        def review(progress: Progress, number: int, positives: Positives, rows: list[dict]) -> Progress:
+            score = jnp.full(len(self.seeds), jnp.nan)
+            return progress._replace(kept=_keep(progress, jnp.asarray(chosen == number), number, score))
+
+        return review
+
+
+@jax.jit
+def _keep(progress: Progress, where: Bool[Array, " S"], epoch: int, score: Float[Array, " S"]) -> Kept:
+    """The seeds in `where` keep their present weights, the others what they had kept before."""
+
+    def choose(new, old):
+        return jnp.where(where.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    now = Kept(progress.state.average, progress.state.adversary, jnp.full(where.shape, epoch, jnp.int32), score)
+    return jax.tree.map(choose, now, progress.kept)

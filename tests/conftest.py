@@ -1,0 +1,46 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_rec.data import Dataset, Interactions, split
+
+
+def interactions(pairs, n_users=None, n_items=None) -> Interactions:
+    users, items = np.asarray(pairs, np.int32).reshape(-1, 2).T
+    n_users = n_users or int(users.max()) + 1
+    n_items = n_items or int(items.max()) + 1
+    return Interactions(users, items, np.arange(n_users), np.arange(n_items))
+
+
+def checkerboard(n: int = 24):
+    """Even users like even items, odd users odd ones; user u's own item u is held out, for test or for validation."""
+    board = [(u, i) for u in range(n) for i in range(n) if u % 2 == i % 2]
+    train = interactions([(u, i) for u, i in board if u != i and i != (u + 2) % n], n, n)
+    valid = interactions([(u, (u + 2) % n) for u in range(n)], n, n)
+    test = interactions([(u, u) for u in range(n)], n, n)
+    return train, valid, test
+
+
+@pytest.fixture(scope="session")
+def small_split():
+    """60 users in 3 groups, each with a liking for a third of 45 items, and 5 random likings."""
+    rng = np.random.default_rng(0)
+    pairs = set()
+    for user in range(60):
+        own = np.arange(45)[np.arange(45) % 3 == user % 3]
+        pairs |= {(user, int(i)) for i in rng.choice(own, 9, replace=False)}
+        pairs |= {(user, int(i)) for i in rng.choice(45, 3, replace=False)}
+    whole = interactions(sorted(pairs), 60, 45)
+    return split(Dataset("small", {"all": whole}, notes=(), terms=None, sha256="0" * 64), "random", seed=0)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data sets; where it is missing, CI fails and a laptop skips."""
+    folder = os.environ.get("GAN_REC_DATA")
+    if folder and Path(folder).is_dir():
+        return Path(folder)
+    message = "set GAN_REC_DATA to the folder that holds cfgan-ml100k and the other data sets"
+    return pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)

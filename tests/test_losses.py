@@ -1,0 +1,65 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from gan_rec import losses
+
+
+def test_bpr_golden():
+    # -log sigmoid(1 - 0) = 0.313262, -log sigmoid(1 - 3) = 2.126928
+    value = losses.bpr(jnp.array([1.0]), jnp.array([[0.0, 3.0]]))
+    np.testing.assert_allclose(value, (0.313262 + 2.126928) / 2, rtol=1e-6)
+
+
+def test_sampled_softmax_golden():
+    value = losses.sampled_softmax(jnp.array([0.0]), jnp.array([[np.log(2.0), np.log(5.0)]], jnp.float32))
+    np.testing.assert_allclose(value, np.log(8.0), rtol=1e-6)
+
+
+def test_softmax_golden():
+    scores = jnp.log(jnp.array([[1.0, 2.0, 3.0, 4.0]]))
+    targets, candidates = jnp.array([[1.0, 1.0, 0.0, 0.0]]), jnp.array([[1.0, 1.0, 1.0, 0.0]])
+    # The fourth item is no candidate: -(log 1/6 + log 2/6) / 2
+    np.testing.assert_allclose(losses.softmax(scores, targets, candidates), np.log(18.0) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_losses_at_equal_scores(k):
+    positive, negatives = jnp.zeros(3), jnp.zeros((3, k))
+    np.testing.assert_allclose(losses.bpr(positive, negatives), np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(losses.sampled_softmax(positive, negatives), np.log(k + 1), rtol=1e-6)
+    targets = jnp.eye(k + 1)
+    value = losses.softmax(jnp.zeros((k + 1, k + 1)), targets, jnp.ones((k + 1, k + 1)))
+    np.testing.assert_allclose(value, np.log(k + 1), rtol=1e-6)
+
+
+def test_sampled_softmax_of_one_negative_is_bpr():
+    positive, negatives = jnp.array([0.3, -2.0]), jnp.array([[1.0], [0.5]])
+    np.testing.assert_allclose(losses.sampled_softmax(positive, negatives), losses.bpr(positive, negatives), rtol=1e-6)
+
+
+def test_softmax_without_targets_or_candidates_is_zero_with_zero_gradient():
+    scores = jnp.ones((2, 3))
+    nothing = jnp.zeros((2, 3))
+    value, gradient = jax.value_and_grad(losses.softmax)(scores, nothing, nothing)
+    assert value == 0
+    np.testing.assert_array_equal(gradient, np.zeros((2, 3)))
+
+
+def test_extreme_scores_stay_finite():
+    far = jnp.array([1e4, -1e4])
+    for value in (losses.bpr(far, -far[:, None]), losses.sampled_softmax(far, -far[:, None])):
+        assert np.isfinite(value)
+
+
+def test_gradients():
+    key = jax.random.key(0)
+    positive, negatives = jax.random.normal(key, (5,)), jax.random.normal(jax.random.key(1), (5, 3))
+    check_grads(losses.bpr, (positive, negatives), order=1, modes=["rev"])
+    check_grads(losses.sampled_softmax, (positive, negatives), order=1, modes=["rev"])
+    scores = jax.random.normal(key, (4, 6))
+    targets = jnp.asarray(np.eye(4, 6), jnp.float32)
+    candidates = jnp.ones((4, 6)).at[:, 5].set(0.0)
+    check_grads(lambda s: losses.softmax(s, targets, candidates), (scores,), order=1, modes=["rev"])
