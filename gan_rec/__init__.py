@@ -19,8 +19,8 @@ _HOMES = {
     "gan_rec.data": ("load", "split", "named_datasets"),
     "gan_rec.experiments.fitting": ("fit", "evaluate", "evaluate_popularity", "recommend", "probe", "Fitted"),
     "gan_rec.experiments.settings": ("Settings", "DataOptions"),
-    "gan_rec.experiments.run": ("train", "open_run"),
-    "gan_rec.evaluate.evaluation": ("compare_models",),
+    "gan_rec.experiments.run": ("open_run",),
+    "gan_rec.evaluation.evaluate": ("compare_models",),
     "gan_rec.errors": ("UserError",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

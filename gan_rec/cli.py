@@ -85,7 +85,7 @@ class Train:
 class Evaluate:
     """Compute the metrics of a run again from its checkpoints."""
 
-    run_directory: tyro.conf.Positional[Path]
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run."""
     on: str = "test"
     """test (weights after the refit) or validation (weights before it)."""
@@ -112,7 +112,7 @@ class Evaluate:
 class Recommend:
     """Recommend items that a user has not seen, with original ids."""
 
-    run_directory: tyro.conf.Positional[Path]
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run."""
     users: tuple[str, ...] | None = None
     """User ids as in the data."""

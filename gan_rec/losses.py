@@ -27,19 +27,24 @@ def sampled_softmax(positive: Float[Array, " B"], negatives: Float[Array, "B K"]
 
 
 def softmax(
-    scores: Float[Array, "B I"], targets: Float[Array, "B I"], candidates: Float[Array, "B I"]
+    scores: Float[Array, "B I"], targets: Float[Array, "B I"], candidates: Float[Array, "B I"], power: float = 0.5
 ) -> Float[Array, ""]:
-    """Cross-entropy of the targets under a softmax over the candidates, averaged over all targets of the batch.
+    """Cross-entropy of a user's targets under a softmax over the candidates, averaged over users.
 
     Args:
         scores: a row of catalogue scores for each user.
         targets: 1 where an item is to be found, else 0; only candidates may be targets.
         candidates: 1 where an item takes part in the softmax, else 0.
+        power: a user with n targets weighs n ** power: 0 is the mean over users, 1 the mean over targets, which the
+            few users with long histories dominate.
 
-    A batch without any target has loss 0. Source: the multinomial likelihood of Liang et al., WWW 2018, equation 2.
+    A batch without any target has loss 0. Source: the multinomial likelihood of Liang et al., WWW 2018, equation 2
+    (there with power 1).
     """
     masked = jnp.where(candidates > 0, scores, -jnp.inf)
-    log_normaliser = jax.nn.logsumexp(masked, axis=1, keepdims=True)
-    per_user = jnp.sum(targets, axis=1) * log_normaliser[:, 0] - jnp.sum(targets * scores, axis=1)
+    log_normaliser = jax.nn.logsumexp(masked, axis=1)
+    n = jnp.sum(targets, axis=1)
+    per_user = log_normaliser - jnp.sum(targets * scores, axis=1) / jnp.maximum(n, 1.0)
     # A user who has rated the whole catalogue leaves no candidate: the normaliser is -inf and there is no target.
-    return jnp.sum(jnp.where(jnp.sum(targets, axis=1) > 0, per_user, 0.0)) / jnp.maximum(jnp.sum(targets), 1.0)
+    weights = jnp.where(n > 0, jnp.maximum(n, 1.0) ** power, 0.0)
+    return jnp.sum(weights * jnp.where(n > 0, per_user, 0.0)) / jnp.maximum(jnp.sum(weights), 1.0)

@@ -1,10 +1,24 @@
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from gan_rec.data import Dataset, Interactions, split
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Tests ask for the same programs again and again; so do the processes that they start."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in options.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 def interactions(pairs, n_users=None, n_items=None) -> Interactions:

@@ -25,6 +25,15 @@ def test_softmax_golden():
     np.testing.assert_allclose(losses.softmax(scores, targets, candidates), np.log(18.0) / 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("power", "weights"), [(0.0, (1, 1)), (0.5, (2, 1)), (1.0, (4, 1))])
+def test_softmax_weighs_users_by_a_power_of_their_targets(power, weights):
+    scores = jnp.zeros((2, 5))
+    targets = jnp.array([[1.0, 1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0]])
+    candidates = jnp.array([[1.0] * 5, [1.0, 1.0, 0.0, 0.0, 0.0]])
+    expected = np.average([np.log(5), np.log(2)], weights=weights)
+    np.testing.assert_allclose(losses.softmax(scores, targets, candidates, power), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("k", [1, 4])
 def test_losses_at_equal_scores(k):
     positive, negatives = jnp.zeros(3), jnp.zeros((3, k))

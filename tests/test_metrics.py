@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan_rec.errors import UserError
-from gan_rec.evaluate import metrics
+from gan_rec.evaluation import metrics
 
 
 def reference(ranking: list[int], relevant: set[int], k: int) -> dict[str, float]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gan_rec.evaluate.significance import holm, paired_test, summary
+from gan_rec.evaluation.significance import holm, paired_test, summary
 
 
 def test_summary_golden():

@@ -78,7 +78,8 @@ _ALL = (
         },
     ),
     NamedDataset(
-        "synthetic", "a latent-factor world made on the spot", 300, 200, 7116, "none needed", "made by gan_rec: no terms",
+        "synthetic", "a latent-factor world made on the spot", 300, 200, 7116, "none needed",
+        "made by gan_rec: no terms",
         flags=("time",),
     ),
     NamedDataset(

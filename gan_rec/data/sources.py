@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -84,9 +84,7 @@ def locate(name: str) -> Path | None:
 
 def _load_named(named: NamedDataset, columns: Columns, options: dict, say) -> Dataset:
     if named.name == "synthetic":
-        if options["positive_from"] is not None or columns.given():
-            raise UserError("synthetic has no ratings and no columns to name")
-        return synthetic()
+        return assemble({"all": table_of_frame(synthetic().parts["all"].to_frame(), columns)}, "synthetic", **options)
     path = locate(named.name)
     if path is None:
         path = _get(named, say)

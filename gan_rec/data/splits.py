@@ -109,7 +109,7 @@ def _part_of_each_user(pairs: Interactions, fraction: float, rng) -> np.ndarray:
 
 
 def _places(users: np.ndarray, keys: np.ndarray | None, rng, *, from_end: bool = False) -> np.ndarray:
-    """The place, from 0, of each row among its user's rows: in the order of `keys`, ties by row; random without keys."""
+    """The place, from 0, of each row among its user's: in the order of `keys` (ties by row), random without keys."""
     keys = rng.random(len(users)) if keys is None else keys
     order = np.lexsort((np.arange(len(users)), keys, users))
     counts = np.bincount(users)

@@ -12,10 +12,10 @@ import pandas as pd
 from gan_rec.data import Split
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
-from gan_rec.evaluate.evaluation import Evaluation, check_cutoffs, evaluate_ranking
-from gan_rec.evaluate.metrics import parse
-from gan_rec.evaluate.ranking import top_items
-from gan_rec.evaluate.significance import summary
+from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_ranking
+from gan_rec.evaluation.metrics import parse
+from gan_rec.evaluation.ranking import top_items
+from gan_rec.evaluation.significance import summary
 from gan_rec.experiments import players
 from gan_rec.experiments.progress import Progress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings

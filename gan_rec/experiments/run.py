@@ -12,7 +12,7 @@ import pandas as pd
 import gan_rec
 from gan_rec import data
 from gan_rec.errors import UserError
-from gan_rec.evaluate.evaluation import check_cutoffs, compare_models
+from gan_rec.evaluation.evaluate import check_cutoffs, compare_models
 from gan_rec.experiments.config import read_config, read_json
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training

@@ -15,7 +15,7 @@ LOSSES = ("softmax", "bpr", "sampled-softmax")
 _DEFAULTS = {
     "autoencoder": dict(
         loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
-        average=0.95,
+        average=0.97,
     ),
     "mf": dict(
         loss="bpr", dim=64, batch_size=1024, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5,

@@ -54,7 +54,8 @@ class Checkpoints:
     def _read(self, folder: Path, step: int, like: Any) -> Any:
         leaves, structure = jax.tree.flatten(like)
         template = _flatten(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like))
-        with ocp.CheckpointManager(folder, options=self._options(create=False)) as manager:
+        handler = ocp.StandardCheckpointHandler()
+        with ocp.CheckpointManager(folder, item_handlers=handler, options=self._options(create=False)) as manager:
             stored = manager.item_metadata(step)
             held = {key: (tuple(m.shape), str(m.dtype)) for key, m in dict(stored).items()}
             if held != {key: (tuple(leaf.shape), str(leaf.dtype)) for key, leaf in template.items()}:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
-from gan_rec.evaluate.evaluation import evaluate_ranking
-from gan_rec.evaluate.metrics import parse
+from gan_rec.evaluation.evaluate import evaluate_ranking
+from gan_rec.evaluation.metrics import parse
 from gan_rec.train.epoch import Schedule, State, epoch, init
 
 
@@ -191,6 +191,7 @@ class Training:
             raise TrainingDivergedError(
                 f"training diverged at epoch {number} of the {phase} phase for seed {seed}: a loss or weight is NaN or "
                 f"infinite; lower the learning rate (given: {float(self.schedule.learning_rate):g}) or epsilon"
+                + ("" if self.store is None else "; the last good checkpoint is kept")
             )
         return state, [
             {"phase": phase, "epoch": number, "seed": seed, "seconds": seconds / len(self.seeds)}
@@ -206,10 +207,11 @@ class Training:
             if number % every and number != self.budget.epochs:
                 return progress
             score = evaluate_ranking(progress.state.average, positives, valid, (k,)).per_seed(metric)
+            score = score.astype(np.float32)  # as it is kept: else equal scores would seem to get better
             for row, value in zip(rows, score, strict=True):
                 row[f"validation {metric}"] = float(value)
             better = ~np.asarray(progress.stopped) & (score > np.asarray(progress.kept.score))
-            kept = _keep(progress, jnp.asarray(better), number, jnp.asarray(score, jnp.float32))
+            kept = _keep(progress, jnp.asarray(better), number, jnp.asarray(score))
             return progress._replace(kept=kept, stopped=number - kept.epoch >= patience)
 
         return review

@@ -8,9 +8,9 @@ import pandas as pd
 from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives
 from gan_rec.errors import UserError
-from gan_rec.evaluate import metrics
-from gan_rec.evaluate.ranking import top_items
-from gan_rec.evaluate.significance import holm, paired_test, summary
+from gan_rec.evaluation import metrics
+from gan_rec.evaluation.ranking import top_items
+from gan_rec.evaluation.significance import holm, paired_test, summary
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from conftest import interactions
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan_rec.data import Dataset, Interactions, split, synthetic
+from gan_rec.errors import UserError
+
+
+def dataset(pairs, times=None):
+    whole = interactions(pairs)
+    if times is not None:
+        whole = Interactions(**{**vars(whole), "times": np.asarray(times, float)})
+    return Dataset("d", {"all": whole}, notes=(), terms=None, sha256="")
+
+
+def rows(part):
+    return list(zip(part.users.tolist(), part.items.tolist(), strict=True))
+
+
+def parts(cut):
+    return cut.train, cut.valid, cut.open_test()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=2, max_size=12),
+    fractions=st.tuples(st.floats(0.05, 0.9), st.floats(0.05, 0.9)),
+    method=st.sampled_from(["random", "leave-one-out", "temporal"]),
+    seed=st.integers(0, 5),
+)
+def test_parts_add_up_to_the_input(counts, fractions, method, seed):
+    pairs = [(u, i) for u, n in enumerate(counts) for i in range(n)]
+    data = dataset(pairs, times=np.random.default_rng(seed).integers(0, 50, len(pairs)))
+    try:
+        cut = split(data, method, test_fraction=fractions[0], valid_fraction=fractions[1], seed=seed)
+    except UserError as error:
+        assert "leaves no" in str(error)
+        return
+    joined = [row for part in parts(cut) for row in rows(part)]
+    assert sorted(joined) == sorted(pairs), "every row in one part, and in one only"
+    if method != "temporal":
+        assert set(cut.train.users) == set(range(len(counts))), "every user keeps a row for training"
+    if method == "random":
+        held_out = np.bincount(cut.open_test().users, minlength=len(counts))
+        expected = np.minimum(np.floor(np.array(counts) * fractions[0] + 0.5), np.array(counts) - 1)
+        np.testing.assert_array_equal(held_out, expected)
+
+
+def test_seeds():
+    world = synthetic()
+    assert split(world, "random", seed=1).sha256 == split(world, "random", seed=1).sha256
+    assert split(world, "random", seed=1).sha256 != split(world, "random", seed=2).sha256
+
+
+def test_random_split_is_the_same_on_every_machine():
+    assert split(synthetic(), "random", seed=0).sha256[:16] == "084e8c82aa3ef4bb"
+
+
+def test_leave_one_out_takes_the_last():
+    data = dataset([(0, 0), (0, 1), (0, 2), (1, 0), (1, 3), (2, 1)], times=[9, 3, 5, 2, 1, 0])
+    cut = split(data, "leave-one-out")
+    assert rows(cut.open_test()) == [(0, 0), (1, 0)]
+    assert rows(cut.valid) == [(0, 2)]
+    assert rows(cut.train) == [(0, 1), (1, 3), (2, 1)]
+
+
+def test_temporal_cuts_at_a_time():
+    data = dataset([(u, i) for u in range(5) for i in range(20)], times=np.random.default_rng(0).permutation(100))
+    train, valid, test = parts(split(data, "temporal"))
+    assert (len(train), len(valid), len(test)) == (64, 16, 20)
+    assert train.times.max() < valid.times.min() and valid.times.max() < test.times.min()
+
+
+def test_fixed_split_gets_a_validation_part_from_train_only():
+    train = interactions([(u, i) for u in range(4) for i in range(10)], 4, 12)
+    test = interactions([(0, 11), (3, 10)], 4, 12)
+    data = Dataset("d", {"train": train, "test": test}, notes=(), terms=None, sha256="")
+    cut = split(data)
+    assert cut.method == "fixed" and "20% of every user's train" in cut.notes[0]
+    np.testing.assert_array_equal(np.bincount(cut.valid.users), [2, 2, 2, 2])
+    assert sorted(rows(cut.train) + rows(cut.valid)) == sorted(rows(train))
+    assert rows(cut.open_test()) == rows(test)
+
+
+def test_a_validation_part_of_its_own_is_kept():
+    one, two, three = (interactions([(u, i) for u in range(2)], 2, 3) for i in range(3))
+    cut = split(Dataset("d", {"train": one, "valid": two, "test": three}, notes=(), terms=None, sha256=""))
+    assert rows(cut.valid) == rows(two)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "magic"}, "unknown split 'magic'; allowed: random, leave-one-out, temporal, fixed"),
+        ({"method": "fixed"}, "brings no split of its own"),
+        ({"method": "temporal"}, "needs timestamps"),
+        ({"test_fraction": 0}, "test_fraction must lie between 0 and 1, got 0"),
+        ({"valid_fraction": 1.0}, "valid_fraction must lie between 0 and 1, got 1.0"),
+        ({"test_fraction": 0.01}, "leaves no test interaction"),
+    ],
+)
+def test_mistakes(options, message):
+    with pytest.raises(UserError, match=message):
+        split(dataset([(u, i) for u in range(3) for i in range(4)]), **options)
+
+
+def test_other_methods_are_refused_where_a_split_is_fixed():
+    part = interactions([(0, 0), (1, 1)])
+    data = Dataset("d", {"train": part, "test": part}, notes=(), terms=None, sha256="")
+    with pytest.raises(UserError, match="brings its own split; allowed: fixed, got random"):
+        split(data, "random")
+
+
+def test_splits_do_not_show_the_test_part():
+    cut = split(synthetic())
+    assert "_test" not in repr(cut)
+    assert cut.train.sha256() != cut.valid.sha256()

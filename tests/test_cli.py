@@ -1,0 +1,225 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gan_rec import cli
+
+FAST = "--seeds 2 --epochs 4 --evaluate-every 2 --dim 8 --hidden 4 --noise 2 --k 5 10 --select-on NDCG@10".split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "one"
+    cli.main(["train", "--dataset", "synthetic", "--out", str(out), "--checkpoint-every", "2", *FAST])
+    return out
+
+
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def fails(capsys, *arguments) -> str:
+    """The one line on stderr of a command that must end with exit code 2."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert lines[-1].startswith("gan_rec: error: ")
+    assert "Traceback" not in captured.err
+    return lines[-1]
+
+
+def test_run_directory(run):
+    names = {p.name for p in run.iterdir()}
+    assert names == {
+        "config.json", "environment.json", "metrics.jsonl", "results.json", "per_user.parquet", "checkpoints",
+        "tensorboard",
+    }  # fmt: skip
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    environment = json.loads((run / "environment.json").read_text())
+    assert {"packages", "device", "data_sha256", "git_revision", "python"} <= set(environment)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    selection = [(r["model"], r["epoch"], r["seed"]) for r in rows if r["phase"] == "selection"]
+    assert selection == [(m, e, s) for m in ("adversarial", "twin") for e in (1, 2, 3, 4) for s in (0, 1)]
+
+
+def test_results(run):
+    found = results(run)
+    assert set(found["models"]) == {"adversarial", "twin"}
+    assert found["selected_on"] == "validation" and len(found["split_sha256"]) == 64
+    for model in found["models"].values():
+        expected = {f"{m}@{k}" for m in ("P", "R", "NDCG", "MRR", "HR", "MAP", "coverage") for k in (5, 10)}
+        assert set(model) == expected
+        for summary in model.values():
+            assert set(summary) == {"mean", "std", "ci95", "per_seed"} and len(summary["per_seed"]) == 2
+            low, high = summary["ci95"]
+            assert low <= summary["mean"] <= high
+    assert set(found["loss_under_attack"]["twin"]) == {"clean", "noise", "fgm", "generator", "game"}
+    users = pd.read_parquet(run / "per_user.parquet")
+    assert list(users.columns[:3]) == ["model", "seed", "user"]
+    assert users["user"].str.startswith("u-").all()
+    means = users.groupby(["model", "seed"])["NDCG@10"].mean()
+    for model in ("adversarial", "twin"):
+        np.testing.assert_allclose(means[model], found["models"][model]["NDCG@10"]["per_seed"])
+
+
+def test_config_repeats_the_run(run, tmp_path):
+    cli.main(["train", "--config", str(run / "config.json"), "--out", str(tmp_path / "again"), "--quiet"])
+    first, second = results(run), results(tmp_path / "again")
+    for part in ("models", "loss_under_attack", "tests", "chosen_epochs", "split_sha256"):
+        assert first[part] == second[part], part
+
+
+def test_options_beside_a_config_win(run, tmp_path):
+    cli.main(f"train --config {run}/config.json --seeds 1 --alpha 1 --out {tmp_path}/other --quiet".split())
+    config = json.loads((tmp_path / "other" / "config.json").read_text())
+    assert (config["seeds"], config["alpha"], config["epochs"]) == (1, 1.0, 4)
+    models = results(tmp_path / "other")["models"]
+    assert models["adversarial"] == models["twin"], "alpha = 1 is the twin, bit for bit"
+
+
+def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILL_IN_THE_TWIN, "train", "--config", run / "config.json", "--out", out]
+    killed = subprocess.run([*map(str, command), "--quiet"], capture_output=True, text=True)
+    assert killed.returncode == 9, killed.stderr
+    assert not (out / "results.json").exists()
+    cli.main(["train", "--resume", "--out", str(out), "--quiet"])
+    first, second = results(run), results(out)
+    for part in ("models", "loss_under_attack", "tests", "chosen_epochs"):
+        assert first[part] == second[part], part
+
+    def losses(path):
+        rows = map(json.loads, (path / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+    assert losses(run) == losses(out)
+
+
+KILL_IN_THE_TWIN = """
+import os
+from gan_rec import cli
+from gan_rec.train.tracking import ModelTracker
+tell = ModelTracker.tell
+def die(self, rows):
+    tell(self, rows)
+    if self._name == "twin" and rows[0]["epoch"] == 3:
+        os._exit(9)
+ModelTracker.tell = die
+cli.main()
+"""
+
+
+def test_evaluate(run, capsys):
+    cli.main(["evaluate", str(run), "--format", "json", "--k", "5", "10"])
+    again = json.loads(capsys.readouterr().out)["models"]
+    assert again == results(run)["models"]
+    cli.main(["evaluate", str(run), "--on", "validation", "--k", "10"])
+    assert "NDCG@10" in capsys.readouterr().out
+
+
+def test_recommend(run, capsys, tmp_path):
+    cli.main(["recommend", str(run), "--users", "u-7", "u-3", "-k", "4", "--format", "csv"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "user,rank,item,score"
+    assert [line.split(",")[:2] for line in lines[1:]] == [[u, str(r)] for u in ("u-7", "u-3") for r in (1, 2, 3, 4)]
+    assert all(line.split(",")[2].startswith("i-") for line in lines[1:])
+    cli.main(["recommend", str(run), "--users", "u-7", "-k", "2", "--format", "json", "--seed-index", "1"])
+    assert [entry["rank"] for entry in json.loads(capsys.readouterr().out)["u-7"]] == [1, 2]
+    cli.main(["recommend", str(run), "--all", "-k", "1", "--output", str(tmp_path / "all.csv"), "--format", "csv"])
+    assert len(pd.read_csv(tmp_path / "all.csv")) == 300
+    cli.main(["recommend", str(run), "--users", "u-7"])
+    assert "u-7" in capsys.readouterr().out
+
+
+def test_datasets(capsys):
+    cli.main(["datasets"])
+    listed = capsys.readouterr().out
+    assert "ml-100k" in listed and "synthetic" in listed and "100,000" in listed
+
+
+def test_help_needs_no_jax():
+    code = "import sys; from gan_rec import cli; cli.parse(['--help']); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: gan_rec" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("trian", "unknown command 'trian'; allowed: datasets, train, evaluate, recommend"),
+        ("train --seedz 3", "Unrecognized options: --seedz, 3 (did you mean --seed"),
+        ("train --seeds three", "--seeds"),
+        ("train --dataset no/such/file.csv", "unknown data set 'no/such/file.csv'"),
+        ("train --dataset ml-100", "did you mean ml-100k?"),
+        ("train --dataset synthetic --epsilon -1", "epsilon must be at least 0, got -1.0"),
+        ("train --dataset synthetic --alpha 2", "alpha must be in [0, 1], got 2.0"),
+        ("train --dataset synthetic --k 500", "k = 500 is not possible: the catalogue has 200 items"),
+        ("train --dataset synthetic --min-user 99999", "no interaction is left"),
+        ("train --dataset synthetic --split fixed", "brings no split of its own"),
+        ("train --dataset synthetic --test-fraction 1.5", "test_fraction must lie between 0 and 1, got 1.5"),
+        ("train --dataset synthetic --recommender svd", "unknown recommender 'svd'"),
+        ("train --dataset synthetic --game chess", "unknown game 'chess'; allowed: embedding"),
+        ("train --resume", "--resume needs the directory"),
+        ("train --resume --out no-such-run", "nothing to resume"),
+        ("train --config no-such.json", "cannot read no-such.json"),
+        ("evaluate no-such-run", "no-such-run is no run directory"),
+        ("recommend no-such-run", "either --users ID ... or --all"),
+    ],
+)
+def test_mistakes_end_with_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in fails(capsys, *arguments.split())
+    assert not list(tmp_path.iterdir()), "nothing may be left behind"
+
+
+def test_mistakes_about_runs(capsys, run, tmp_path):
+    assert "is not empty" in fails(capsys, "train", "--dataset", "synthetic", "--out", run)
+    assert "another configuration" in fails(capsys, "train", "--resume", "--out", run, "--epsilon", "0.7")
+    assert "unknown user nobody" in fails(capsys, "recommend", run, "--users", "nobody")
+    assert "seed index 9" in fails(capsys, "recommend", run, "--all", "--seed-index", "9")
+    assert "unknown part 'train'" in fails(capsys, "evaluate", run, "--on", "train")
+    assert "cannot write" in fails(capsys, "recommend", run, "--all", "--output", tmp_path / "no" / "file.csv")
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in fails(capsys, "train", "--dataset", "synthetic", "--out", tmp_path / "file")
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps(json.loads((run / "config.json").read_text()) | {"colour": 1}))
+    assert "unknown fields: colour" in fails(capsys, "train", "--config", broken)
+
+
+def test_divergence_keeps_the_last_checkpoint(capsys, tmp_path):
+    arguments = f"train --dataset synthetic --learning-rate 1e38 --weight-decay 9 --out {tmp_path}/r".split()
+    message = fails(capsys, *arguments, *FAST)
+    assert "epoch 1 of the selection phase for seed 0" in message and "last good checkpoint" in message
+
+
+def test_one_user_only(capsys, tmp_path):
+    (tmp_path / "one.csv").write_text("user,item\nu,1\nu,2\nu,3\n")
+    assert "only one user is left" in fails(capsys, "train", "--dataset", tmp_path / "one.csv")
+
+
+def test_a_damaged_checkpoint_is_named(capsys, tmp_path, run):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    largest = max((copy / "checkpoints").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else -1)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    for model in ("adversarial", "twin"):
+        if model in largest.parts:
+            assert "is damaged" in fails(capsys, "recommend", copy, "--all", "--model", model)

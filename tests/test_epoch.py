@@ -1,0 +1,141 @@
+import logging
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import checkerboard
+
+from gan_rec.data.sampling import to_device
+from gan_rec.experiments import players
+from gan_rec.experiments.settings import Settings
+from gan_rec.train.epoch import Schedule, State, _move_adversary, _move_recommender, epoch, init, play
+
+TRAIN, VALID, _ = checkerboard(16)
+
+
+def setting(**options):
+    defaults = {"dim": 6, "batch_size": 5, "seeds": 2, "hidden": 4, "noise": 2}
+    settings = Settings(**defaults | options).resolved()
+    makers = players.make_recommender(settings, TRAIN.n_users, TRAIN.n_items), players.make_adversary(settings)
+    return players.make_game(settings), players.make_schedule(settings), makers
+
+
+def start(schedule, makers, n_seeds=2):
+    return init(*makers, schedule, jax.vmap(jax.random.key)(jnp.arange(n_seeds)))
+
+
+def equal(a, b) -> bool:
+    return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y)), a, b))
+
+
+KEYS = jax.vmap(jax.random.key)(jnp.arange(2) + 100)
+
+
+class Saddle:
+    """x y: the recommender x minimises it, the adversary y maximises it. Keeps what was drawn, in base n + 1."""
+
+    metrics = ("rows",)
+    plays = True
+
+    def size(self, positives):
+        return positives.active.shape[0], positives.n_active
+
+    def draw(self, positives, rows, key):
+        return rows
+
+    def recommender_loss(self, x, y, rows, key):
+        return x * y, {"rows": jnp.sum(2.0**rows)}
+
+    def adversary_loss(self, y, x, rows, key):
+        return -x * y
+
+
+jax.tree_util.register_static(Saddle)
+
+
+def test_alternating_steps_equal_a_plain_loop():
+    schedule = Schedule(batch_size=4, learning_rate=0.1, weight_decay=0.0, average=0.0, adversary_learning_rate=0.2)
+    x = y = jnp.float32(1.0)
+    tx, ty = optax.adamw(0.1, weight_decay=0.0), optax.adam(0.2)
+    state = State(x, y, tx.init(x), ty.init(y), x, jnp.zeros((), jnp.int32))
+    state, metrics = play(state, to_device(TRAIN), Saddle(), schedule, jax.random.key(0))
+
+    opt_x, opt_y = tx.init(x), ty.init(y)
+    for _ in range(4):  # 16 users in batches of 4, and the adversary moves first
+        update, opt_y = ty.update(-x, opt_y, y)
+        y = y + update
+        update, opt_x = tx.update(y, opt_x, x)
+        x = x + update
+    np.testing.assert_allclose([state.recommender, state.adversary], [x, y], rtol=1e-6)
+    np.testing.assert_allclose(state.average, x, rtol=1e-6)
+    assert float(metrics["rows"]) * 4 == 2**16 - 1, "every user must be drawn once"
+
+
+def test_adversary_steps_are_counted():
+    schedule = Schedule(batch_size=16, adversary_steps=3, adversary_learning_rate=0.5, average=0.0)
+    y = jnp.float32(0.0)
+    state = State(y + 1, y, (), schedule.adversary_optimizer().init(y), y, jnp.zeros((), jnp.int32))
+    moved = _move_adversary(state, Saddle(), schedule, jnp.arange(3), jax.random.key(0))
+    np.testing.assert_allclose(moved.adversary, 1.5, rtol=1e-4)  # three steps of Adam under a constant gradient
+
+
+@pytest.mark.parametrize("options", [{"recommender": "mf"}, {}], ids=["mf", "autoencoder"])
+def test_same_seed_gives_the_same_bits_and_seeds_differ(options):
+    game, schedule, makers = setting(**options)
+    positives = to_device(TRAIN)
+    (a, _), (b, _) = (epoch(start(schedule, makers), positives, game, schedule, KEYS) for _ in range(2))
+    assert equal(a, b)
+    first, second = (jax.tree.map(lambda x, i=i: x[i], a.recommender) for i in (0, 1))
+    assert not equal(first, second)
+
+
+def test_alpha_one_leaves_the_adversary_alone():
+    game, schedule, makers = setting(alpha=1.0)
+    before = start(schedule, makers)
+    after, metrics = epoch(start(schedule, makers), to_device(TRAIN), game, schedule, KEYS)
+    assert equal(before.adversary, after.adversary)
+    assert not equal(before.recommender, after.recommender)
+    assert float(metrics["adversarial_loss"].max()) == 0
+
+
+def test_recommender_step_never_moves_the_adversary_and_vice_versa():
+    game, schedule, makers = setting()
+    state = jax.tree.map(lambda x: x[0], start(schedule, makers))
+    batch = game.draw(to_device(TRAIN), jnp.arange(5), jax.random.key(0))
+    after, _ = _move_recommender(state, game, schedule, batch, jax.random.key(1))
+    assert equal(after.adversary, state.adversary) and not equal(after.recommender, state.recommender)
+    after = _move_adversary(state, game, schedule, batch, jax.random.key(1))
+    assert equal(after.recommender, state.recommender) and not equal(after.adversary, state.adversary)
+
+
+def test_average_is_the_debiased_moving_average():
+    game, schedule, makers = setting(average=0.5)
+    state, seen = start(schedule, makers), []
+    for _ in range(3):
+        state, _ = epoch(state, to_device(TRAIN), game, schedule, KEYS)
+        seen.append(np.asarray(state.recommender.item_embedding[...]))
+    weights = np.array([0.25, 0.5, 1.0])
+    expected = np.tensordot(weights / weights.sum(), np.stack(seen), 1)
+    np.testing.assert_allclose(state.average.item_embedding[...], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_are_no_numbers_are_reported():
+    game, schedule, makers = setting()
+    schedule = replace(schedule, learning_rate=1e38, weight_decay=10.0)
+    _, metrics = epoch(start(schedule, makers), to_device(TRAIN), game, schedule, KEYS)
+    assert not np.asarray(metrics["finite"]).any()
+
+
+def test_traced_values_and_more_pairs_compile_nothing(caplog):
+    game, schedule, makers = setting(recommender="mf", dim=7)
+    capacity = len(TRAIN) + len(VALID)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        for alpha, epsilon, rate, pairs in ((0.5, 0.1, 1e-3, TRAIN), (1.0, 0.3, 1e-2, TRAIN.concat(VALID))):
+            changed = replace(game, alpha=alpha, epsilon=epsilon), replace(schedule, learning_rate=rate)
+            state = start(schedule, makers)
+            epoch(state, to_device(pairs, capacity), *changed, KEYS)
+    compiled = [r for r in caplog.records if "Finished XLA compilation of jit(epoch)" in r.getMessage()]
+    assert len(compiled) == 1

@@ -1,0 +1,214 @@
+import logging
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import checkerboard
+
+import gan_rec
+from gan_rec.data import Split
+from gan_rec.errors import UserError
+from gan_rec.experiments.fitting import training
+from gan_rec.experiments.settings import Settings
+from gan_rec.train.checkpoints import Checkpoints
+from gan_rec.train.fit import TrainingDivergedError
+
+SMALL = {"dim": 8, "hidden": 4, "noise": 2, "batch_size": 16, "seeds": 2, "epochs": 6, "evaluate_every": 2}
+
+
+def fit(split, **options):
+    return gan_rec.fit(split, progress=False, **SMALL | options)
+
+
+def equal(a, b) -> bool:
+    return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y, equal_nan=True)), a, b))
+
+
+class Sealed(Split):
+    def open_test(self):
+        raise AssertionError("training must not see the test part")
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0], ids=["adversarial", "twin"])
+@pytest.mark.parametrize(("recommender", "loss"), [("mf", "bpr"), ("mf", "softmax"), ("autoencoder", "softmax")])
+def test_checkerboard(recommender, loss, alpha):
+    """The held-out diagonal must rank first: the only unseen item of the user's own colour."""
+    train, valid, test = checkerboard(30)
+    split = Split("checkerboard", "fixed", train, valid, test)
+    options = {"mf": {"dim": 16}, "autoencoder": {"dim": 32}}[recommender]
+    options |= {"batch_size": 64 if loss == "bpr" else 10, "learning_rate": 2e-2, "weight_decay": 0.1, "epsilon": 0.1}
+    fitted = gan_rec.fit(
+        split, recommender=recommender, loss=loss, alpha=alpha, seeds=2, epochs=100, patience=100, average=0.0,
+        select_on="NDCG@1", progress=False, **options,
+    )  # fmt: skip
+    assert gan_rec.evaluate(fitted, "test", (1,)).per_seed("P@1").min() == 1
+
+
+def test_training_cannot_reach_the_test_part(small_split):
+    sealed = Sealed(small_split.name, small_split.method, small_split.train, small_split.valid, small_split.train)
+    fitted = fit(sealed)
+    with pytest.raises(AssertionError, match="must not see"):
+        gan_rec.evaluate(fitted)
+
+
+def test_better_than_popularity(small_split):
+    fitted = fit(small_split, epochs=60, evaluate_every=5, learning_rate=1e-2, dim=16, weight_decay=0.1)
+    popularity = gan_rec.evaluate_popularity(small_split).per_seed("NDCG@20")[0]
+    assert gan_rec.evaluate(fitted).per_seed("NDCG@20").min() > 1.2 * popularity
+
+
+def test_one_compilation_of_the_epoch_in_a_whole_run(small_split, caplog):
+    """Adversarial and twin, selection and refit: the same program."""
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        for alpha in (0.5, 1.0):
+            fit(small_split, recommender="mf", dim=9, alpha=alpha)
+    compiled = [r for r in caplog.records if "Finished XLA compilation of jit(epoch)" in r.getMessage()]
+    assert len(compiled) == 1
+
+
+def test_selection_takes_the_best_epoch_of_every_seed(small_split):
+    fitted = fit(small_split, epochs=10)
+    curves = fitted.history[fitted.history["phase"] == "selection"].pivot(
+        index="epoch", columns="seed", values="validation NDCG@20"
+    )
+    assert fitted.chosen_epochs == curves.idxmax().tolist()
+    np.testing.assert_allclose(fitted.weights.selected.score, curves.max(), rtol=1e-6)
+    np.testing.assert_allclose(gan_rec.evaluate(fitted, "validation").per_seed("NDCG@20"), curves.max(), rtol=1e-6)
+
+
+def test_a_seed_ends_when_its_patience_does(small_split):
+    fitted = fit(small_split, learning_rate=0.0, epochs=40, patience=6)
+    assert fitted.chosen_epochs == [2, 2]
+    assert fitted.history.query("phase == 'selection'")["epoch"].max() == 8
+
+
+def test_refit_runs_for_the_chosen_epochs_on_both_parts(small_split):
+    fitted = fit(small_split, epochs=8)
+    assert fitted.history.query("phase == 'refit'")["epoch"].max() == max(fitted.chosen_epochs)
+    assert [int(e) for e in fitted.weights.final.epoch] == fitted.chosen_epochs
+    without = fit(small_split, epochs=8, refit=False)
+    assert equal(without.weights.final, fitted.weights.selected)
+    assert not equal(without.weights.final.recommender, fitted.weights.final.recommender)
+
+
+def test_seeds_are_trainings_of_their_own(small_split):
+    both, second = fit(small_split, seeds=2), fit(small_split, seeds=1, seed=1)
+    alone = jax.tree.map(lambda x: x[0], second.weights.final.recommender)
+    together = jax.tree.map(lambda x: x[1], both.weights.final.recommender)
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_divergence_names_epoch_and_seed(small_split):
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1 of the selection phase for seed 0"):
+        fit(small_split, learning_rate=1e38, weight_decay=10.0)
+
+
+@pytest.mark.parametrize("die_in", [("selection", 5), ("refit", 3)])
+def test_resumed_training_is_bit_identical(small_split, tmp_path, die_in):
+    settings = Settings(**SMALL, checkpoint_every=2).resolved()
+
+    class Killer:
+        def begin(self, phase, epoch, epochs):
+            self.began = (phase, epoch)
+
+        def tell(self, rows):
+            if (rows[0]["phase"], rows[0]["epoch"]) == die_in:
+                raise KeyboardInterrupt
+
+    def train(observers, folder):
+        return training(settings, small_split, observers, Checkpoints(folder)).fit(small_split.train, small_split.valid)
+
+    whole = train((), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train((Killer(),), tmp_path / "killed")
+    resumed = train((), tmp_path / "killed")
+    assert equal((whole.selected, whole.final), (resumed.selected, resumed.final))
+    restored = training(settings, small_split, (), Checkpoints(tmp_path / "killed")).restore()
+    assert equal((whole.selected, whole.final), (restored.selected, restored.final))
+
+
+def test_an_instance_and_a_class_of_ones_own(small_split):
+    from flax import nnx
+
+    class Shift(nnx.Module):
+        def __init__(self, dim, *, rngs):
+            self.shift = nnx.Param(jax.random.normal(rngs.params(), (dim,)))
+
+        def __call__(self, loss, users, items, key, radius):
+            return users + self.shift[...], items - self.shift[...]
+
+    for adversary in (Shift, Shift(8, rngs=nnx.Rngs(0))):
+        fitted = fit(small_split, adversary=adversary)
+        played = fitted.history.query("phase == 'refit'")["adversarial_loss"]
+        assert (played > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 1.5}, r"alpha must be in \[0, 1\], got 1.5"),
+        ({"alpha": float("nan")}, "alpha must be"),
+        ({"epsilon": -0.1}, "epsilon must be at least 0, got -0.1"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"recommender": "svd"}, "unknown recommender 'svd'; allowed: autoencoder, mf"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"adversary": "gan"}, "unknown adversary 'gan'; allowed: generator, or"),
+        ({"adversary": "no_such:Class"}, "cannot import 'no_such'"),
+        ({"adversary": "json:Class"}, "has no 'Class'"),
+        ({"select_on": "AUC"}, "unknown metric 'AUC'"),
+        ({"select_on": "NDCG@100"}, "k = 100 is not possible: the catalogue has 45 items"),
+        ({"learning_rat": 1}, "unknown option learning_rat; allowed: .*learning_rate"),
+    ],
+)
+def test_mistakes_are_named(small_split, options, message):
+    with pytest.raises(UserError, match=message):
+        fit(small_split, **options)
+
+
+def test_state_other_than_params_is_refused(small_split):
+    from flax import nnx
+
+    class Keeps(nnx.Module):
+        def __init__(self, dim, *, rngs):
+            self.rngs = rngs
+
+        def __call__(self, loss, users, items, key, radius):
+            return users, items
+
+    with pytest.raises(UserError, match=r"may keep nnx.Param only"):
+        fit(small_split, adversary=Keeps)
+
+
+def test_recommendations(small_split):
+    fitted = fit(small_split)
+    known = small_split.train_and_valid()
+    frame = gan_rec.recommend(fitted, users=[5, 3], k=4, seed_index=1)
+    assert frame["user"].tolist() == [5] * 4 + [3] * 4
+    assert frame["rank"].tolist() == [1, 2, 3, 4] * 2
+    for user, rows in frame.groupby("user"):
+        seen = set(known.items[known.users == user])
+        assert not seen & set(rows["item"])
+        assert rows["score"].is_monotonic_decreasing
+    everything = gan_rec.recommend(fitted, k=45)
+    assert len(everything) == 60 * 45 - len(known), "seen items must not fill up the lists"
+    with pytest.raises(UserError, match="unknown user 99"):
+        gan_rec.recommend(fitted, users=[99])
+    with pytest.raises(UserError, match="seed index 2 is not possible: 2 seeds"):
+        gan_rec.recommend(fitted, seed_index=2)
+    with pytest.raises(UserError, match="k = 46 is not possible"):
+        gan_rec.recommend(fitted, k=46)
+
+
+def test_probe_compares_like_with_like(small_split):
+    adversarial = fit(small_split, epsilon=0.3)
+    twin = fit(small_split, epsilon=0.3, alpha=1.0)
+    losses = gan_rec.probe(adversarial, twin)
+    for model in ("adversarial", "twin"):
+        assert set(losses[model]) == {"clean", "noise", "fgm", "generator", "game"}
+        assert losses[model]["clean"]["rise"]["mean"] == 0
+        assert losses[model]["fgm"]["rise"]["mean"] > losses[model]["noise"]["rise"]["mean"]
+    same = gan_rec.probe(replace(twin, settings=adversarial.settings), twin)
+    assert same["adversarial"] == same["twin"]
