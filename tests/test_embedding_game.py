@@ -38,16 +38,16 @@ def test_contract(recommender, loss, adversary):
     for module in (model, adversary):
         assert not nnx.split(module, nnx.Param, ...)[2], "a player may keep Params only"
 
-    value, parts = game.recommender_loss(model, adversary, batch, key)
+    both = jax.jit(jax.value_and_grad(game.recommender_loss, has_aux=True))
+    (value, parts), gradient = both(model, adversary, batch, key)
     assert value.shape == () and np.isfinite(value)
     assert set(parts) == set(game.metrics)
-    gradient = jax.grad(game.recommender_loss, has_aux=True)(model, adversary, batch, key)[0]
     for name, leaf in nnx.to_flat_state(nnx.state(gradient)):
         assert np.isfinite(leaf[...]).all(), name
         assert np.abs(leaf[...]).max() > 0, f"{name} gets no gradient"
 
     if jax.tree.leaves(adversary):
-        gradient = jax.grad(game.adversary_loss)(adversary, model, batch, key)
+        gradient = jax.jit(jax.grad(game.adversary_loss))(adversary, model, batch, key)
         for name, leaf in nnx.to_flat_state(nnx.state(gradient)):
             assert np.abs(leaf[...]).max() > 0, f"{name} of the adversary gets no gradient"
 
@@ -70,6 +70,7 @@ def test_adversary_learns_to_raise_the_loss(recommender, loss):
     data_loss = game.loss_of(model, batch)
     rows = game.representations(model, batch, None)
 
+    @jax.jit
     def attacked(adversary):
         keys = jax.random.split(jax.random.key(9), 50)
         return jnp.mean(jax.vmap(lambda k: data_loss(*game.attack(adversary, data_loss, *rows, k)))(keys))

@@ -66,9 +66,9 @@ def test_extreme_scores_stay_finite():
 def test_gradients():
     key = jax.random.key(0)
     positive, negatives = jax.random.normal(key, (5,)), jax.random.normal(jax.random.key(1), (5, 3))
-    check_grads(losses.bpr, (positive, negatives), order=1, modes=["rev"])
-    check_grads(losses.sampled_softmax, (positive, negatives), order=1, modes=["rev"])
+    for loss in (losses.bpr, losses.sampled_softmax):
+        check_grads(lambda *x, f=loss: f(*map(jnp.asarray, x)), (positive, negatives), order=1, modes=["rev"])
     scores = jax.random.normal(key, (4, 6))
     targets = jnp.asarray(np.eye(4, 6), jnp.float32)
     candidates = jnp.ones((4, 6)).at[:, 5].set(0.0)
-    check_grads(lambda s: losses.softmax(s, targets, candidates), (scores,), order=1, modes=["rev"])
+    check_grads(lambda s: losses.softmax(jnp.asarray(s), targets, candidates), (scores,), order=1, modes=["rev"])

@@ -177,13 +177,14 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
     another model. See `gan_rec.robustness.ATTACKS`.
 
     Returns:
-        model -> attack -> the summary of the loss over seeds, with that of its rise over the clean loss as "rise".
+        model -> attack -> the summary of the loss over seeds, with that of its rise over the clean loss as "rise"; and
+        "rise_difference" -> attack -> the summary of the adversarial model's rise minus the twin's, paired by seed.
     """
     settings = adversarial.settings
     game, schedule = players.make_game(settings), players.make_schedule(settings)
     maker = players.make_adversary(settings)
     key = jax.random.key(settings.seed)
-    result = {}
+    result, rises = {}, {}
     for name, fitted in {"adversarial": adversarial, "twin": twin}.items():
         positives = to_device(fitted.split.train_and_valid() if settings.refit else fitted.split.train)
         weights = fitted.weights.final.recommender
@@ -193,7 +194,11 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
         losses = losses_under_attack(
             weights, adversaries, game, positives, jax.random.fold_in(key, 2), batch_size=schedule.batch_size
         )
+        rises[name] = {attack: loss - losses["clean"] for attack, loss in losses.items()}
         result[name] = {
-            attack: summary(loss) | {"rise": summary(loss - losses["clean"])} for attack, loss in losses.items()
+            attack: summary(loss) | {"rise": summary(rises[name][attack])} for attack, loss in losses.items()
         }
+    result["rise_difference"] = {
+        attack: summary(rise - rises["twin"][attack]) for attack, rise in rises["adversarial"].items()
+    }
     return result

@@ -77,7 +77,7 @@ class Settings:
     """Sampled items per pair (bpr, sampled-softmax)."""
     alpha: float = 0.5
     """Weight of the data loss; 1 - alpha is that of the adversarial loss. 1 is the twin."""
-    epsilon: float = 0.1
+    epsilon: float = 0.05
     """Radius of the adversary's ball, relative to the length of the row under attack."""
     adversary_learning_rate: float = 3e-3
     """Learning rate of the adversary (Adam)."""

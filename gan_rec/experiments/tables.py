@@ -62,9 +62,9 @@ def evaluation_table(title: str, summaries: dict[str, dict]) -> Table:
     return table
 
 
-def interval(summary: dict) -> str:
+def interval(summary: dict, sign: str = "") -> str:
     """Mean, with half of the 95% interval where there are several seeds."""
-    mean = f"{summary['mean']:.4f}"
+    mean = f"{summary['mean']:{sign}.4f}"
     return mean if summary["ci95"] is None else f"{mean} ± {summary['ci95'][1] - summary['mean']:.4f}"
 
 
@@ -100,15 +100,20 @@ def _metrics(results: dict) -> Table:
 def _attacks(results: dict) -> Table:
     losses = results["loss_under_attack"]
     title = f"training loss when rows move by {results['attack_radius']:g} of their length (in brackets: its rise)"
-    table = _table(title, "attack", "adversarial", "twin")
+    table = _table(title, "attack", "adversarial", "twin", "difference of rises")
     for attack in losses["twin"]:
         cells = []
         for model in ("adversarial", "twin"):
             measured = losses[model][attack]
             rise = "" if attack == "clean" else f" ({interval(measured['rise'])})"
             cells.append(f"{measured['mean']:.4f}{rise}")
-        table.add_row(attack, *cells)
-    table.caption = "generator: trained anew against each model; game: the one that the adversarial training ended with"
+        table.add_row(
+            attack, *cells, "" if attack == "clean" else interval(losses["rise_difference"][attack], sign="+")
+        )
+    table.caption = (
+        "generator: trained anew against each model; game: the one that the adversarial training ended with; "
+        "difference: adversarial minus twin, paired by seed"
+    )
     table.caption_justify = "left"
     return table
 

@@ -22,7 +22,7 @@ ATTACKS = {
 
 
 def train_generator(
-    recommenders, make_adversary: Callable, game, positives: Positives, schedule: Schedule, keys, *, steps: int = 400
+    recommenders, make_adversary: Callable, game, positives: Positives, schedule: Schedule, keys, *, steps: int = 200
 ):
     """Train a new adversary against each of S frozen recommenders: an attack that knows the model it attacks.
 
