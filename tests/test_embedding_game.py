@@ -10,7 +10,7 @@ import pytest
 from conftest import checkerboard
 from flax import nnx
 
-from gan_rec.adversaries import ADVERSARIES, FGM, Noise
+from gan_rec.adversaries import ADVERSARIES, FGM, Generator, Noise
 from gan_rec.data.sampling import to_device
 from gan_rec.games import EmbeddingGame
 from gan_rec.recommenders import RECOMMENDERS
@@ -109,8 +109,8 @@ def test_alpha_weighs_the_parts(alpha):
     np.testing.assert_allclose(joint, expected, rtol=1e-6)
 
 
-class Runaway(nnx.Module):
-    """An adversary that does not care for the ball."""
+class Runaway(Generator):
+    """An adversary that does not care for the ball, whatever the class says that it inherits from."""
 
     def __call__(self, loss, users, items, key, radius):
         return users + 100.0, items * -50.0
@@ -119,7 +119,7 @@ class Runaway(nnx.Module):
 def test_no_adversary_leaves_the_ball():
     game, model, _, batch = players(epsilon=0.2)
     rows = game.representations(model, batch, None)
-    moved = game.attack(Runaway(), None, *rows, jax.random.key(0))
+    moved = game.attack(Runaway(8, rngs=nnx.Rngs(0)), None, *rows, jax.random.key(0))
     for m, r in zip(moved, rows, strict=True):
         distance = np.linalg.norm(m - r, axis=-1) / np.linalg.norm(r, axis=-1)
         np.testing.assert_allclose(distance, 0.2, rtol=1e-4)

@@ -79,7 +79,7 @@ def test_adversary_steps_are_counted():
     y = jnp.float32(0.0)
     state = State(y + 1, y, (), schedule.adversary_optimizer().init(y), y, jnp.zeros((), jnp.int32))
     moved = _move_adversary(state, Saddle(), schedule, jnp.arange(3), jax.random.key(0))
-    np.testing.assert_allclose(moved.adversary, 1.5, rtol=1e-4)  # three steps of Adam under a constant gradient
+    np.testing.assert_allclose(moved[0], 1.5, rtol=1e-4)  # three steps of Adam under a constant gradient
 
 
 @pytest.mark.parametrize("options", [{"recommender": "mf"}, {}], ids=["mf", "autoencoder"])
@@ -101,14 +101,14 @@ def test_alpha_one_leaves_the_adversary_alone():
     assert float(metrics["adversarial_loss"].max()) == 0
 
 
-def test_recommender_step_never_moves_the_adversary_and_vice_versa():
+def test_each_step_moves_its_own_player():
     game, schedule, makers = setting()
     state = jax.tree.map(lambda x: x[0], start(schedule, makers))
     batch = game.draw(to_device(TRAIN), jnp.arange(5), jax.random.key(0))
     after, _ = _move_recommender(state, game, schedule, batch, jax.random.key(1))
     assert equal(after.adversary, state.adversary) and not equal(after.recommender, state.recommender)
-    after = _move_adversary(state, game, schedule, batch, jax.random.key(1))
-    assert equal(after.recommender, state.recommender) and not equal(after.adversary, state.adversary)
+    adversary, _ = _move_adversary(state, game, schedule, batch, jax.random.key(1))
+    assert not equal(adversary, state.adversary)
 
 
 def test_average_is_the_debiased_moving_average():

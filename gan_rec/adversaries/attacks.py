@@ -10,6 +10,8 @@ from gan_rec.adversaries.ball import direction, length
 class Noise(nnx.Module):
     """Random directions of full length: what a perturbation of this size does when nobody chose it."""
 
+    bounded = True  # every row ends on the sphere by construction
+
     def __call__(self, loss, users, items, key: PRNGKeyArray, radius):
         """Return rows moved by `radius * |row|`, each in a direction drawn uniformly from the sphere."""
         keys = jax.random.split(key)
@@ -24,6 +26,8 @@ class FGM(nnx.Module):
 
     Source: Goodfellow et al., ICLR 2015, section 4, in the L2 form of Miyato et al., ICLR 2017, equation 5.
     """
+
+    bounded = True  # every row ends on the sphere by construction
 
     def __call__(self, loss, users: Float[Array, "B D"], items: Float[Array, "*any D"], key, radius):
         """Return rows moved along the gradient; rows without gradient stay."""

@@ -40,6 +40,8 @@ class Generator(nnx.Module):
     Source: `x_adv = G(z)` of the GAN (Goodfellow et al., NeurIPS 2014), conditional on the row that is attacked.
     """
 
+    bounded = True  # every row ends on the sphere by construction
+
     def __init__(self, dim: int, *, noise: int = 16, hidden: int = 32, rngs: nnx.Rngs):
         self.user_tower = _Tower(dim, noise, hidden, rngs)
         self.item_tower = _Tower(dim, noise, hidden, rngs)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from gan_rec.errors import UserError
 
 _NAMES = {
-    "user": "user userid uid customer customerid reviewer reviewerid member memberid visitorid",
-    "item": "item itemid iid movie movieid artistid product productid asin isbn bookid businessid songid trackid sku",
-    "rating": "rating ratings score stars label weight click overall count",
-    "time": "timestamp time date datetime ts unixtime unixreviewtime",
+    "user": "user users userid uid customer customerid buyer reviewer reviewerid member memberid visitorid",
+    "item": "item items itemid iid movie movieid artist artistid product productid parentasin asin isbn bookid "
+    "businessid songid trackid newsid sku",
+    "rating": "rating ratings userrating bookrating score stars label weight click overall count playcount",
+    "time": "timestamp time date datetime ts unixtime unixreviewtime createdat",
     "part": "xlabel",
 }
 _ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
@@ -38,7 +39,7 @@ def assign(header: list[str], columns: Columns, file: str) -> tuple[dict[str, in
     """The position of each role in a header, and notes on what was guessed.
 
     Raises:
-        UserError: a column that was asked for is not there, or there are fewer than two.
+        UserError: a column that was asked for is not there or asked for twice, or there are fewer than two.
     """
     plain = [name.split(":")[0] for name in header]
     roles: dict[str, int] = {}
@@ -48,6 +49,9 @@ def assign(header: list[str], columns: Columns, file: str) -> tuple[dict[str, in
         roles[role] = plain.index(name) if name in plain else header.index(name)
     if len(header) < 2:
         raise UserError(f"{file} has the column {', '.join(plain)} only; users and items are needed")
+    twice = [name for name in columns.given().values() if list(columns.given().values()).count(name) > 1]
+    if twice:
+        raise UserError(f"{file}: column {twice[0]!r} was given for two roles; each needs a column of its own")
     taken = set(roles.values())
     for position, name in enumerate(plain):
         role = role_of(name)

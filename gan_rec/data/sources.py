@@ -15,13 +15,9 @@ from gan_rec.data.columns import Columns
 from gan_rec.data.fetch import Origin, cache_folder, fetch, verify
 from gan_rec.data.interactions import Dataset
 from gan_rec.data.named import NAMED, NamedDataset
-from gan_rec.data.read import Table, read_table, table_of_frame
+from gan_rec.data.read import read_interactions, table_of_frame
 from gan_rec.data.synthetic import synthetic
 from gan_rec.errors import UserError
-
-_PARTS = {"train": "train", "trainset": "train", "valid": "valid", "validation": "valid", "test": "test",
-          "testset": "test"}  # fmt: skip
-_PART_CODES = {0: "train", 1: "valid", 2: "test"}
 
 
 def load(
@@ -58,13 +54,13 @@ def load(
     columns = Columns(user_column, item_column, rating_column, time_column)
     options = {"positive_from": positive_from, "min_user": min_user, "min_item": min_item}
     if isinstance(dataset, pd.DataFrame):
-        return assemble({"all": table_of_frame(dataset, columns)}, "data frame", **options)
+        return assemble({"all": table_of_frame(dataset, columns)}, "dataframe", **options)
     if str(dataset) in NAMED:
         return _load_named(NAMED[str(dataset)], columns, options, say)
-    path = Path(dataset)
-    if not path.exists():
+    path = Path(dataset).expanduser()
+    if not os.path.exists(path):  # unlike Path.exists, answers also for names that no file can have
         raise UserError(_unknown(str(dataset)))
-    return assemble(_tables(path, columns), path.resolve().name, **options)
+    return assemble(read_interactions(path, columns), path.absolute().name or str(path.absolute()), **options)
 
 
 def named_datasets() -> list[NamedDataset]:
@@ -73,7 +69,13 @@ def named_datasets() -> list[NamedDataset]:
 
 
 def locate(name: str) -> Path | None:
-    """Where a named data set lies on this disk, in `$GAN_REC_DATA` or in the cache; None if it does not."""
+    """Where a named data set lies on this disk, in `$GAN_REC_DATA` or in the cache; None if it does not.
+
+    Raises:
+        UserError: there is no data set of this name.
+    """
+    if name not in NAMED:
+        raise UserError(_unknown(name))
     named = NAMED[name]
     for root in filter(None, (os.environ.get("GAN_REC_DATA"), cache_folder())):
         for place in named.places:
@@ -84,64 +86,40 @@ def locate(name: str) -> Path | None:
 
 def _load_named(named: NamedDataset, columns: Columns, options: dict, say) -> Dataset:
     if named.name == "synthetic":
-        return assemble({"all": table_of_frame(synthetic().parts["all"].to_frame(), columns)}, "synthetic", **options)
+        world = table_of_frame(synthetic().parts["all"].to_frame(), columns)
+        return replace(assemble({"all": world}, named.name, **options), terms=named.terms)
     path = locate(named.name)
     if path is None:
         path = _get(named, say)
     elif path.name in named.pins:
-        verify(path.read_bytes(), named.pins[path.name], str(path))
-    notes = named.notes
+        _verify(path, named.pins[path.name])
+    notes = tuple(note for file, note in named.notes.items() if file == path.name)
     if options["positive_from"] is None and named.positive_from is not None:
         options = options | {"positive_from": named.positive_from}
         notes += (f"ratings from {named.positive_from:g} on are positive, as in the source's protocol",)
-    dataset = assemble(_tables(path, columns), named.name, **options)
+    dataset = assemble(read_interactions(path, columns), named.name, **options)
     return replace(dataset, notes=notes + dataset.notes, terms=named.terms, default_split=named.default_split)
 
 
 def _get(named: NamedDataset, say) -> Path:
     if not named.origins:
+        now = os.environ.get("GAN_REC_DATA") or "not set"
         raise UserError(
-            f"{named.name} is not on this disk; set GAN_REC_DATA to the folder that contains {named.places[0]}"
+            f"{named.name} is not on this disk; set GAN_REC_DATA to the folder that contains {named.places[0]} "
+            f"(it is {now})"
         )
     origins = [Origin(**origin) for origin in named.origins]
     return fetch(origins, cache_folder() / named.name, say)
+
+
+def _verify(path: Path, sha256: str) -> None:
+    try:
+        verify(path.read_bytes(), sha256, str(path), "; delete or replace it")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _unknown(given: str) -> str:
     close = difflib.get_close_matches(given, NAMED, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"unknown data set {given!r}{hint}: no file or directory of that name; named ones: {', '.join(NAMED)}"
-
-
-def _tables(path: Path, columns: Columns) -> dict[str, Table]:
-    if path.is_dir():
-        return {part: read_table(file, columns) for part, file in _part_files(path).items()}
-    table = read_table(path, columns)
-    return _by_part(table) if "part" in table.frame else {"all": table}
-
-
-def _part_files(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for file in sorted(p for p in folder.iterdir() if p.is_file()):
-        part = _PARTS.get(file.name.split(".")[0])
-        if part in found:
-            raise UserError(f"{folder} has two {part} files: {found[part].name} and {file.name}")
-        if part:
-            found[part] = file
-    for part in ("train", "test"):
-        if part not in found:
-            raise UserError(f"{folder} has no {part} file; a fixed split is train.*, test.* and perhaps valid.*")
-    return {part: found[part] for part in ("train", "valid", "test") if part in found}
-
-
-def _by_part(table: Table) -> dict[str, Table]:
-    """The parts of a split that stand in one file, told apart by a column of 0 (train), 1 (valid) and 2 (test)."""
-    codes = pd.to_numeric(table.frame["part"], errors="coerce").to_numpy()
-    if not set(codes) <= set(_PART_CODES):
-        raise UserError(f"{table.file}: the split column must hold 0 (train), 1 (valid) or 2 (test)")
-    parts = {part: table.select(codes == code) for code, part in _PART_CODES.items() if (codes == code).any()}
-    if not {"train", "test"} <= set(parts):
-        raise UserError(f"{table.file}: the split column must mark train (0) and test (2) rows")
-    for part in list(parts)[1:]:
-        parts[part].notes = []
-    return parts

@@ -38,7 +38,8 @@ def split(
         seed: of the random choices. The same seed gives the same split everywhere.
 
     Raises:
-        UserError: the method is unknown or does not fit the data, or a fraction lies outside (0, 1).
+        UserError: the method is unknown or does not fit the data, a fraction lies outside (0, 1), the seed is
+            negative, or a part would be empty.
     """
     brings = "train" in dataset.parts
     method = method or ("fixed" if brings else dataset.default_split or "random")
@@ -51,6 +52,8 @@ def split(
     for name, value in {"test_fraction": test_fraction, "valid_fraction": valid_fraction}.items():
         if not (isinstance(value, int | float) and 0 < value < 1):
             raise UserError(f"{name} must lie between 0 and 1, got {value}")
+    if seed < 0:
+        raise UserError(f"the seed of a split must be 0 or more, got {seed}")
     rng, notes = np.random.default_rng(seed), []
     fractions = _Fractions(test_fraction, valid_fraction)
     cut = {"random": _random, "leave-one-out": _leave_one_out, "temporal": _temporal, "fixed": _fixed}[method]
@@ -94,6 +97,11 @@ def _temporal(dataset: Dataset, fractions: _Fractions, rng, notes):
     whole = dataset.parts["all"]
     if whole.times is None:
         raise UserError(f"a temporal split needs timestamps, but {dataset.name} has none")
+    if dataset.times_are_places:
+        raise UserError(
+            f"a temporal split needs timestamps, but {dataset.name} has only the order of each user's items; allowed: "
+            "random, leave-one-out"
+        )
     order = np.argsort(whole.times, kind="stable")
     first_test = math.floor(len(whole) * (1 - fractions.test) + 0.5)
     first_valid = math.floor(first_test * (1 - fractions.valid) + 0.5)

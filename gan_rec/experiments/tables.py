@@ -122,6 +122,7 @@ def _cost(results: dict) -> Table:
     table = _table("cost", "", "adversarial", "twin")
     models = ("adversarial", "twin")
     table.add_row("seconds of training, all seeds", *(f"{results['seconds'][m]['total']:.1f}" for m in models))
+    table.add_row("seconds of compilation", *(f"{results['seconds'][m]['compilation']:.1f}" for m in models))
     table.add_row(
         "seconds an epoch and seed", *(f"{results['throughput'][m]['seconds_per_epoch_and_seed']:.4f}" for m in models)
     )

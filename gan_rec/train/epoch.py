@@ -99,9 +99,14 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
         # The last batch is filled up from the start of the order, so that every batch is full.
         rows = order[(i * schedule.batch_size + jnp.arange(schedule.batch_size)) % size]
         batch = game.draw(positives, rows, draw_key)
-        state = jax.lax.cond(
-            game.plays, lambda s: _move_adversary(s, game, schedule, batch, adversary_key), lambda s: s, state
+        # Only what may change passes through the branch: what passes is copied.
+        adversary, opt = jax.lax.cond(
+            game.plays,
+            lambda state: _move_adversary(state, game, schedule, batch, adversary_key),
+            lambda state: (state.adversary, state.adversary_opt),
+            state,
         )
+        state = state._replace(adversary=adversary, adversary_opt=opt)
         state, parts = _move_recommender(state, game, schedule, batch, recommender_key)
         return state, jax.tree.map(jnp.add, sums, parts)
 
@@ -112,13 +117,14 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
     return _average(state, schedule), metrics | {"finite": jnp.all(jnp.stack(finite))}
 
 
-def _move_adversary(state: State, game, schedule: Schedule, batch, key) -> State:
-    def move(state, key):
-        gradient = jax.grad(game.adversary_loss)(state.adversary, state.recommender, batch, key)
-        updates, opt = schedule.adversary_optimizer().update(gradient, state.adversary_opt, state.adversary)
-        return state._replace(adversary=optax.apply_updates(state.adversary, updates), adversary_opt=opt), None
-
-    return jax.lax.scan(move, state, jax.random.split(key, schedule.adversary_steps))[0]
+def _move_adversary(state: State, game, schedule: Schedule, batch, key) -> tuple:
+    """The adversary and its optimiser's state after its steps on a batch."""
+    adversary, opt = state.adversary, state.adversary_opt
+    for step_key in jax.random.split(key, schedule.adversary_steps):
+        gradient = jax.grad(game.adversary_loss)(adversary, state.recommender, batch, step_key)
+        updates, opt = schedule.adversary_optimizer().update(gradient, opt, adversary)
+        adversary = optax.apply_updates(adversary, updates)
+    return adversary, opt
 
 
 def _move_recommender(state: State, game, schedule: Schedule, batch, key) -> tuple[State, dict]:
@@ -154,7 +160,8 @@ def adversary_epoch(state: State, positives, game, schedule: Schedule, keys, *, 
             row_key, draw_key, move_key = jax.random.split(key, 3)
             rows = jax.random.randint(row_key, (schedule.batch_size,), 0, game.size(positives)[1])
             batch = game.draw(positives, rows, draw_key)
-            return _move_adversary(state, game, schedule, batch, move_key), None
+            adversary, opt = _move_adversary(state, game, schedule, batch, move_key)
+            return state._replace(adversary=adversary, adversary_opt=opt), None
 
         return jax.lax.scan(step, state, jax.random.split(key, steps))[0]
 

@@ -95,7 +95,8 @@ def test_report_counts_and_names_the_first_line(tmp_path):
     assert "2 empty lines (first: line 2)" in notes
     assert "1 row with too many fields (first: line 8)" in notes
     assert "1 row with no user (first: line 6)" in notes
-    assert "2 rows with a rating that is no number (first: line 5)" in notes
+    assert "1 row with too few fields (first: line 7)" in notes
+    assert "1 row with a rating that is no number (first: line 5)" in notes
     assert "2 duplicates of a user and item (first: line 4)" in notes
 
 
