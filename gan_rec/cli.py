@@ -162,11 +162,16 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         print(f"gan_rec: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output, such as head, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        place = f" {error.filename}" if error.filename else ""
+        print(f"gan_rec: error: cannot read or write{place}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("gan_rec: stopped; train --resume --out DIR goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parse(arguments: list[str]):

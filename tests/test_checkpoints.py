@@ -37,8 +37,17 @@ def test_a_save_without_manifest_did_not_happen(kept, tmp_path):
     kept.save("phase", 7, TREE)
     (tmp_path / "phase" / "7.sha256").unlink()
     assert Checkpoints(tmp_path).restore("phase", TREE) is not None
-    (tmp_path / "phase" / "5.sha256").unlink()
+    kept.save("phase", 7, {**TREE, "step": jnp.asarray(8)})
+    assert int(kept.restore("phase", TREE)["step"]) == 8, "the step whose save was killed can be saved again"
+    for manifest in (tmp_path / "phase").glob("*.sha256"):
+        manifest.unlink()
     assert Checkpoints(tmp_path).restore("phase", TREE) is None
+
+
+def test_a_damaged_manifest_is_named(kept, tmp_path):
+    (tmp_path / "phase" / "5.sha256").write_text("")
+    with pytest.raises(UserError, match=r"manifest .*5\.sha256 is damaged"):
+        kept.restore("phase", TREE)
 
 
 def test_every_flipped_byte_is_found(kept, tmp_path):

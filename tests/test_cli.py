@@ -173,6 +173,9 @@ def test_help(command, capsys):
         ("train --dataset synthetic --test-fraction 1.5", "test_fraction must lie between 0 and 1, got 1.5"),
         ("train --dataset synthetic --recommender svd", "unknown recommender 'svd'"),
         ("train --dataset synthetic --game chess", "unknown game 'chess'; allowed: embedding"),
+        ("train --dataset synthetic --split-seed -1", "the seed of a split must be 0 or more, got -1"),
+        ("train --dataset synthetic --k", "no cut-off k is given"),
+        ("train --dataset synthetic --adversary :Y", "unknown adversary ':Y'"),
         ("train --resume", "--resume needs the directory"),
         ("train --resume --out no-such-run", "nothing to resume"),
         ("train --config no-such.json", "cannot read no-such.json"),
@@ -190,6 +193,7 @@ def test_mistakes_about_runs(capsys, run, tmp_path):
     assert "is not empty" in fails(capsys, "train", "--dataset", "synthetic", "--out", run)
     assert "another configuration" in fails(capsys, "train", "--resume", "--out", run, "--epsilon", "0.7")
     assert "unknown user nobody" in fails(capsys, "recommend", run, "--users", "nobody")
+    assert "no user is given" in fails(capsys, "recommend", run, "--users")
     assert "seed index 9" in fails(capsys, "recommend", run, "--all", "--seed-index", "9")
     assert "unknown part 'train'" in fails(capsys, "evaluate", run, "--on", "train")
     assert "cannot write" in fails(capsys, "recommend", run, "--all", "--output", tmp_path / "no" / "file.csv")
@@ -200,10 +204,21 @@ def test_mistakes_about_runs(capsys, run, tmp_path):
     assert "unknown fields: colour" in fails(capsys, "train", "--config", broken)
 
 
-def test_divergence_keeps_the_last_checkpoint(capsys, tmp_path):
+def test_divergence_is_told(capsys, tmp_path):
     arguments = f"train --dataset synthetic --learning-rate 1e38 --weight-decay 9 --out {tmp_path}/r".split()
     message = fails(capsys, *arguments, *FAST)
-    assert "epoch 1 of the selection phase for seed 0" in message and "last good checkpoint" in message
+    assert "epoch 1 of the selection phase for seed 0" in message and "there was no checkpoint" in message
+
+
+def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
+    rows = [f"u{u},i{i}" for u in range(12) for i in range(12) if (u * i) % 3 != 1]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    arguments = ["--dataset", f"{tmp_path}/data.csv", "--out", f"{tmp_path}/r", "--k", "2", "--select-on", "NDCG@2"]
+    cli.main(["train", *arguments, *"--seeds 1 --epochs 2 --dim 4 --quiet".split()])
+    capsys.readouterr()
+    (tmp_path / "data.csv").write_text("\n".join(rows[1:] + ["u0,i99"]))
+    assert "are not those that the run" in fails(capsys, "train", "--resume", "--out", tmp_path / "r")
+    assert "are not those that the run" in fails(capsys, "evaluate", tmp_path / "r")
 
 
 def test_one_user_only(capsys, tmp_path):

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import checkerboard
+from flax import nnx
 
 import gan_rec
-from gan_rec.data import Split
+from gan_rec.data import Interactions, Split
 from gan_rec.errors import UserError
 from gan_rec.experiments.fitting import training
 from gan_rec.experiments.settings import Settings
@@ -26,8 +27,18 @@ def equal(a, b) -> bool:
     return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y, equal_nan=True)), a, b))
 
 
-class Sealed(Split):
-    def open_test(self):
+class OneArray(nnx.Module):
+    def __call__(self, loss, users, items, key, radius):
+        return users
+
+
+class Forbidden(Interactions):
+    """Stands where the test part stands, and cannot be looked at."""
+
+    def __init__(self):
+        pass
+
+    def __getattribute__(self, name):
         raise AssertionError("training must not see the test part")
 
 
@@ -47,7 +58,7 @@ def test_checkerboard(recommender, loss, alpha):
 
 
 def test_training_cannot_reach_the_test_part(small_split):
-    sealed = Sealed(small_split.name, small_split.method, small_split.train, small_split.valid, small_split.train)
+    sealed = Split(small_split.name, small_split.method, small_split.train, small_split.valid, Forbidden())
     fitted = fit(sealed)
     with pytest.raises(AssertionError, match="must not see"):
         gan_rec.evaluate(fitted)
@@ -106,6 +117,25 @@ def test_divergence_names_epoch_and_seed(small_split):
         fit(small_split, learning_rate=1e38, weight_decay=10.0)
 
 
+def test_divergence_keeps_the_last_good_checkpoint(small_split, tmp_path, monkeypatch):
+    """The fourth epoch of seed 1 gives a NaN; what was saved after the second is whole and finite."""
+    import gan_rec.train.fit as module
+
+    def poisoned(state, *rest, epoch=module.epoch):
+        number = int(state.epoch[0]) + 1
+        state, metrics = epoch(state, *rest)
+        return state, metrics | {"data_loss": metrics["data_loss"].at[1].set(jnp.nan if number == 4 else 1.0)}
+
+    monkeypatch.setattr(module, "epoch", poisoned)
+    settings, store = Settings(**SMALL, checkpoint_every=2).resolved(), Checkpoints(tmp_path)
+    job = training(settings, small_split, (), store)
+    with pytest.raises(TrainingDivergedError, match=r"epoch 4 .* for seed 1: .*; the checkpoint of epoch 2 is kept"):
+        job.fit(small_split.train, small_split.valid)
+    kept = store.restore("selection", job._begin(job._keys()[:, 0]))
+    assert kept.state.epoch.tolist() == [2, 2]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept.state.recommender))
+
+
 @pytest.mark.parametrize("die_in", [("selection", 5), ("refit", 3)])
 def test_resumed_training_is_bit_identical(small_split, tmp_path, die_in):
     settings = Settings(**SMALL, checkpoint_every=2).resolved()
@@ -131,8 +161,6 @@ def test_resumed_training_is_bit_identical(small_split, tmp_path, die_in):
 
 
 def test_an_instance_and_a_class_of_ones_own(small_split):
-    from flax import nnx
-
     class Shift(nnx.Module):
         def __init__(self, dim, *, rngs):
             self.shift = nnx.Param(jax.random.normal(rngs.params(), (dim,)))
@@ -160,6 +188,11 @@ def test_an_instance_and_a_class_of_ones_own(small_split):
         ({"adversary": "json:Class"}, "has no 'Class'"),
         ({"select_on": "AUC"}, "unknown metric 'AUC'"),
         ({"select_on": "NDCG@100"}, "k = 100 is not possible: the catalogue has 45 items"),
+        ({"seeds": 1.5}, "seeds must be a whole number, got 1.5"),
+        ({"refit": "no"}, "refit must be true or false, got 'no'"),
+        ({"hide": True}, "hide must be a number, got True"),
+        ({"adversary": ":Y"}, "unknown adversary ':Y'"),
+        ({"adversary": lambda dim, rngs: OneArray()}, "must return user rows and item rows of the shapes"),
         ({"learning_rat": 1}, "unknown option learning_rat; allowed: .*learning_rate"),
     ],
 )
@@ -169,8 +202,6 @@ def test_mistakes_are_named(small_split, options, message):
 
 
 def test_state_other_than_params_is_refused(small_split):
-    from flax import nnx
-
     class Keeps(nnx.Module):
         def __init__(self, dim, *, rngs):
             self.rngs = rngs

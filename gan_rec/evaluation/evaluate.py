@@ -67,7 +67,11 @@ def evaluate_ranking(recommenders, seen: Positives, truth: Interactions, ks: tup
 
 def check_cutoffs(ks: tuple[int, ...], n_items: int) -> None:
     """Raise UserError unless every cut-off lies between 1 and the size of the catalogue."""
+    if not ks:
+        raise UserError("no cut-off k is given; at least one is needed, for example 20")
     for k in ks:
+        if not isinstance(k, int):
+            raise UserError(f"k must be a whole number, got {k!r}")
         if not 1 <= k <= n_items:
             raise UserError(f"k = {k} is not possible: the catalogue has {n_items} items, so k may be 1 to {n_items}")
 

@@ -157,6 +157,9 @@ def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *
 
 def _indices(users: Sequence[Any], user_ids: np.ndarray) -> np.ndarray:
     # Ids come as text from a command line; they are compared as text where the types differ.
+    if len(users) == 0:
+        raise UserError("no user is given; at least one id is needed")
+    users = list(dict.fromkeys(users))
     position = {user: i for i, user in enumerate(user_ids.tolist())}
     as_text = {str(user): i for user, i in position.items()}
     found = [position.get(user, as_text.get(str(user))) for user in users]

@@ -2,12 +2,15 @@
 
 import copy
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from gan_rec.adversaries import ADVERSARIES
@@ -68,6 +71,7 @@ def make_adversary(settings: Settings) -> Callable:
     else:
         make = MakeAdversary(_load_class(given), settings.dim)
     _check_params_only(make, given)
+    _check_rows(make, given, settings.dim)
     return make
 
 
@@ -106,6 +110,26 @@ def make_budget(settings: Settings) -> Budget:
     return Budget(**{name: getattr(settings, name) for name in names})
 
 
+def _check_rows(make: Callable, given: Any, dim: int) -> None:
+    """An adversary must take rows of any number and give back as many; a mistake shows here, before the training."""
+
+    def attack(key):
+        users, items = jnp.ones((3, dim)), jnp.ones((3, 2, dim))
+        return make(key)(lambda u, v: jnp.sum(u) + jnp.sum(v), users, items, key, 0.1)
+
+    rule = "must return user rows and item rows of the shapes that it was given"
+    try:
+        moved = jax.eval_shape(attack, jax.random.key(0))
+    except UserError:
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"adversary {given!r} fails when it is called ({first}); it {rule}") from error
+    shapes = [getattr(rows, "shape", None) for rows in moved] if isinstance(moved, tuple | list) else moved
+    if shapes != [(3, dim), (3, 2, dim)]:
+        raise UserError(f"adversary {given!r} {rule}, [(3, {dim}), (3, 2, {dim})], got {shapes}")
+
+
 @dataclass(frozen=True)
 class _Sized:
     """The generator class with its own sizes filled in."""
@@ -125,8 +149,10 @@ def _same(instance: nnx.Module, key: Any) -> nnx.Module:
 def _load_class(path: str) -> Callable:
     module_name, _, class_name = str(path).partition(":")
     allowed = f"allowed: {', '.join(ADVERSARIES)}, or a class of yours as my_module:MyGenerator"
-    if not class_name:
+    if not (module_name and class_name):
         raise UserError(f"unknown adversary {path!r}; {allowed}")
+    if "" not in sys.path and os.getcwd() not in sys.path:  # python -m has it, the console script has not
+        sys.path.insert(0, os.getcwd())
     try:
         return getattr(importlib.import_module(module_name), class_name)
     except ImportError as error:

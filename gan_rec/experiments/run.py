@@ -17,7 +17,7 @@ from gan_rec.experiments.config import read_config, read_json
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
 from gan_rec.experiments.progress import Progress
-from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, check_types
 from gan_rec.files import write_frame, write_text
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.tracking import Tracker, read_rows
@@ -66,7 +66,7 @@ def train(
         dataset, split = _read(options, progress)
         check_cutoffs(tuple(ks), split.train.n_items)
         training(settings, split, ())  # every mistake shows before anything is written
-        _begin(out, options, settings, ks, dataset, resume)
+        _begin(out, options, settings, ks, environment(dataset) | {"split_sha256": split.sha256}, resume)
         models = {}
         with Tracker(out) as tracker:
             for name in MODELS:
@@ -77,6 +77,7 @@ def train(
 
 def load(options: DataOptions) -> data.Dataset:
     """Read the data set that the options name."""
+    check_types(options)
     names = ("positive_from", "user_column", "item_column", "rating_column", "time_column", "min_user", "min_item")
     return data.load(options.dataset, **{name: getattr(options, name) for name in names})
 
@@ -112,7 +113,7 @@ def _check_directory(out: Path, resume: bool) -> None:
         raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
 
 
-def _begin(out: Path, options: DataOptions, settings: Settings, ks, dataset: data.Dataset, resume: bool) -> None:
+def _begin(out: Path, options: DataOptions, settings: Settings, ks, made_with: dict, resume: bool) -> None:
     config = {"gan_rec": gan_rec.__version__, **dataclasses.asdict(options), **dataclasses.asdict(settings)}
     config |= {"ks": list(ks), "dataset": _lasting(options.dataset)}
     try:
@@ -123,10 +124,14 @@ def _begin(out: Path, options: DataOptions, settings: Settings, ks, dataset: dat
         ) from error
     if resume and read_json(out / "config.json") != json.loads(text):
         raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / 'config.json'}")
+    if resume and (out / "environment.json").exists():
+        if read_json(out / "environment.json").get("split_sha256") != made_with["split_sha256"]:
+            raise UserError(f"the data of {options.dataset!r} are not those that the run in {out} began with")
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / "config.json", text)
-        write_text(out / "environment.json", json.dumps(environment(dataset), indent=1))
+        write_text(out / "environment.json", json.dumps(made_with, indent=1))
     except OSError as error:
         raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
 
@@ -180,6 +185,8 @@ def _seconds(history: pd.DataFrame) -> dict[str, float]:
     The model that is trained first pays for the program that both use, so an epoch 1 that takes longer than the median
     one counts as such, and the difference as compilation.
     """
+    if history.empty:  # its metrics.jsonl has been taken away
+        return {"total": 0.0, "compilation": 0.0}
     by_epoch = history.groupby(["phase", "epoch"], sort=False)["seconds"].sum()
     seconds, compilation = {}, 0.0
     for phase, epochs in by_epoch.groupby(level="phase", sort=False):
@@ -191,6 +198,8 @@ def _seconds(history: pd.DataFrame) -> dict[str, float]:
 
 def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
     """Interactions per second and seconds per epoch and seed, from the median epoch of the selection phase."""
+    if history.empty:
+        return {}
     seconds = float(history.loc[history["phase"] == "selection", "seconds"].median())
     return {"interactions_per_second": len(split.train) / seconds, "seconds_per_epoch_and_seed": seconds}
 
@@ -215,7 +224,7 @@ def open_run(directory: Path) -> Run:
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     split = split_of(options, load(options))
-    if split.sha256 != read_json(results)["split_sha256"]:
+    if split.sha256 != read_json(results).get("split_sha256"):
         raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
     models = {}
     for name in MODELS:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,7 @@ class Settings:
         Raises:
             UserError: a value that is not allowed; the message gives it and what is.
         """
+        check_types(self, leave=("adversary",))
         _one_of("recommender", self.recommender, tuple(_DEFAULTS))
         missing = {k: v for k, v in _DEFAULTS[self.recommender].items() if getattr(self, k) is None}
         settings = dataclasses.replace(self, **missing)
@@ -171,3 +173,16 @@ _REALS = (
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UserError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}")
+
+
+def check_types(options: Any, leave: tuple[str, ...] = ()) -> None:
+    """Raise UserError unless every field of a dataclass has the type that is declared for it."""
+    for f in dataclasses.fields(options):
+        value, kinds = getattr(options, f.name), typing.get_args(f.type) or (f.type,)
+        allowed = (*kinds, int) if float in kinds else kinds
+        if f.name not in leave and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds)):
+            names = " or ".join(_TYPE_NAMES.get(kind, kind.__name__) for kind in kinds)
+            raise UserError(f"{f.name} must be {names}, got {value!r}")
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "nothing"}

@@ -23,7 +23,7 @@ def datasets_table() -> Table:
     table = _table("data sets", "name", "users", "items", "interactions", "kind", "here", "terms")
     for named in data.named_datasets():
         counts = (f"{n:,}" for n in (named.users, named.items, named.interactions))
-        here = "yes" if data.locate(named.name) else "no"
+        here = "made" if not named.places else "yes" if data.locate(named.name) else "no"
         table.add_row(named.name, *counts, ", ".join(named.flags), here, named.licence)
     return table
 
@@ -124,10 +124,12 @@ def _cost(results: dict) -> Table:
     table.add_row("seconds of training, all seeds", *(f"{results['seconds'][m]['total']:.1f}" for m in models))
     table.add_row("seconds of compilation", *(f"{results['seconds'][m]['compilation']:.1f}" for m in models))
     table.add_row(
-        "seconds an epoch and seed", *(f"{results['throughput'][m]['seconds_per_epoch_and_seed']:.4f}" for m in models)
+        "seconds an epoch and seed",
+        *(f"{results['throughput'][m].get('seconds_per_epoch_and_seed', 0):.4f}" for m in models),
     )
     table.add_row(
-        "interactions a second", *(f"{results['throughput'][m]['interactions_per_second']:,.0f}" for m in models)
+        "interactions a second",
+        *(f"{results['throughput'][m].get('interactions_per_second', 0):,.0f}" for m in models),
     )
     table.add_row("chosen epoch of each seed", *(", ".join(map(str, results["chosen_epochs"][m])) for m in models))
     return table

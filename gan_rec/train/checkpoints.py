@@ -25,6 +25,8 @@ class Checkpoints:
     def save(self, name: str, step: int, tree: Any) -> None:
         """Keep `tree` as the latest under `name`; the one before stays until this one is whole."""
         folder = self.directory / name
+        for left in _unfinished(folder):  # by a save that was killed; Orbax would refuse to save that step again
+            shutil.rmtree(left)
         with ocp.CheckpointManager(folder, options=self._options(create=True)) as manager:
             manager.save(step, args=ocp.args.StandardSave(_flatten(tree)), force=True)
             manager.wait_until_finished()
@@ -44,7 +46,7 @@ class Checkpoints:
         if not steps:
             return None
         step = steps[-1]
-        _verify(folder / str(step), json.loads((folder / f"{step}.sha256").read_text()))
+        _verify(folder / str(step), folder / f"{step}.sha256")
         return self._read(folder, step, like)
 
     def discard(self, name: str) -> None:
@@ -81,7 +83,16 @@ def _digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _verify(folder: Path, expected: dict[str, str]) -> None:
+def _unfinished(folder: Path) -> list[Path]:
+    steps = [path for path in folder.glob("*") if path.is_dir() and path.name.isdigit()]
+    return [step for step in steps if not (folder / f"{step.name}.sha256").exists()]
+
+
+def _verify(folder: Path, manifest: Path) -> None:
+    try:
+        expected = json.loads(manifest.read_text())
+    except ValueError:
+        raise UserError(f"the manifest {manifest} is damaged: it is no valid JSON") from None
     found = _digests(folder)
     for name, digest in expected.items():
         if name not in found:

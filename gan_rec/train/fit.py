@@ -155,15 +155,16 @@ class Training:
         first = int(progress.state.epoch[0])
         for observer in self.observers:
             observer.begin(name, first, epochs)
+        saved = first
         for number in range(first + 1, epochs + 1):
-            state, rows = self._epoch(name, number, progress.state, positives, keys[:, 1])
+            state, rows = self._epoch(name, number, saved, progress.state, positives, keys[:, 1])
             progress = review(progress._replace(state=state), number, positives, rows)
             for observer in self.observers:
                 observer.tell(rows)
             if np.all(progress.stopped):
                 break
             if self.store is not None and number % self.budget.checkpoint_every == 0:
-                self.store.save(name, number, progress)
+                self.store.save(name, saved := number, progress)
         if self.store is not None:
             self.store.save(f"{name}-result", epochs, progress.kept)
             self.store.discard(name)
@@ -180,7 +181,9 @@ class Training:
             stopped=jnp.zeros(n_seeds, bool),
         )
 
-    def _epoch(self, phase: str, number: int, state: State, positives: Positives, keys) -> tuple[State, list[dict]]:
+    def _epoch(
+        self, phase: str, number: int, saved: int, state: State, positives: Positives, keys
+    ) -> tuple[State, list[dict]]:
         start = time.perf_counter()
         state, metrics = epoch(state, positives, self.game, self.schedule, keys)
         metrics = jax.device_get(metrics)
@@ -188,10 +191,11 @@ class Training:
         finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0) & metrics.pop("finite")
         if not finite.all():
             seed = self.seeds[int(np.argmin(finite))]
+            kept = f"the checkpoint of epoch {saved} is kept" if saved else "there was no checkpoint of this phase yet"
             raise TrainingDivergedError(
                 f"training diverged at epoch {number} of the {phase} phase for seed {seed}: a loss or weight is NaN or "
                 f"infinite; lower the learning rate (given: {float(self.schedule.learning_rate):g}) or epsilon"
-                + ("" if self.store is None else "; the last good checkpoint is kept")
+                + ("" if self.store is None else f"; {kept}")
             )
         return state, [
             {"phase": phase, "epoch": number, "seed": seed, "seconds": seconds / len(self.seeds)}

@@ -65,6 +65,8 @@ class ModelTracker:
 
 def read_rows(path: Path, model: str | None = None) -> list[dict]:
     """The rows of a `metrics.jsonl`, of one model or all; a last line that a killed run left half-written is none."""
+    if not path.exists():
+        return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     rows = [json.loads(line) for line in lines if line.endswith("\n")]
     return [row for row in rows if model in (None, row["model"])]
