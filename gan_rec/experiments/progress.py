@@ -2,6 +2,7 @@
 
 import sys
 import time
+from importlib.util import find_spec
 
 import rich.progress as bars
 from rich.console import Console
@@ -20,6 +21,9 @@ class Progress:
 
     def __init__(self, enabled: bool = True):
         self._console = Console(file=sys.stderr, quiet=not enabled)
+        if self._console.is_jupyter and find_spec("ipywidgets") is None:
+            # A bar needs them there: without them rich would write every state of it below the one before.
+            self._console = Console(file=sys.stderr, quiet=not enabled, force_jupyter=False, force_terminal=False)
         self._said = time.monotonic()
         self._live = enabled and (self._console.is_terminal or self._console.is_jupyter)
         self._bars = bars.Progress(
