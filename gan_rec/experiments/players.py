@@ -1,6 +1,7 @@
 """From settings to the two players, their game and their schedule."""
 
 import copy
+import dataclasses
 import importlib
 import os
 import sys
@@ -82,32 +83,23 @@ def make_recommender(settings: Settings, n_users: int, n_items: int) -> MakeReco
 
 def make_game(settings: Settings) -> EmbeddingGame:
     """The game that the settings ask for."""
-    return EmbeddingGame(
-        alpha=settings.alpha,
-        epsilon=settings.epsilon,
-        loss=settings.loss,
-        hide=settings.hide,
-        negatives=settings.negatives,
-        reads_history=RECOMMENDERS[settings.recommender].reads_history,
-    )
+    return _of(EmbeddingGame, settings, reads_history=RECOMMENDERS[settings.recommender].reads_history)
 
 
 def make_schedule(settings: Settings) -> Schedule:
     """How the players move."""
-    return Schedule(
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        average=settings.average,
-        adversary_learning_rate=settings.adversary_learning_rate,
-        adversary_steps=settings.adversary_steps,
-    )
+    return _of(Schedule, settings)
 
 
 def make_budget(settings: Settings) -> Budget:
     """How long they play."""
-    names = ("epochs", "patience", "evaluate_every", "select_on", "refit", "checkpoint_every")
-    return Budget(**{name: getattr(settings, name) for name in names})
+    return _of(Budget, settings)
+
+
+def _of(cls: type, settings: Settings, **given: Any) -> Any:
+    """A dataclass whose fields carry the names that they have in the settings, but for those that are given."""
+    names = (f.name for f in dataclasses.fields(cls) if f.name not in given)
+    return cls(**{name: getattr(settings, name) for name in names}, **given)
 
 
 def _check_rows(make: Callable, given: Any, dim: int) -> None:

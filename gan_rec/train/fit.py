@@ -120,7 +120,7 @@ class Training:
             TrainingDivergedError: naming epoch and seed. The last checkpoint before it is kept.
         """
         capacity = len(train) + len(valid)
-        selected = self._phase("selection", to_device(train, capacity), self._select(train, valid), self.budget.epochs)
+        selected = self._phase("selection", to_device(train, capacity), self._select(valid), self.budget.epochs)
         if not self.budget.refit:
             return Fit(selected, selected)
         chosen = np.asarray(selected.epoch)
@@ -203,7 +203,7 @@ class Training:
             for i, seed in enumerate(self.seeds)
         ]
 
-    def _select(self, train: Interactions, valid: Interactions) -> Callable:
+    def _select(self, valid: Interactions) -> Callable:
         metric, every, patience = self.budget.select_on, self.budget.evaluate_every, self.budget.patience
         _, k = parse(metric)
 
