@@ -23,6 +23,13 @@ SHAPES = {
     "mf": {"recommender": "mf", "loss": "bpr", "batch_size": 1024, "dim": 64},
     "mf-sampled-softmax": {"recommender": "mf", "loss": "sampled-softmax", "negatives": 16},
     "autoencoder": {"recommender": "autoencoder"},
+    "autoencoder-fgm": {"recommender": "autoencoder", "adversary": "fgm"},
+    "autoencoder-free": {"recommender": "autoencoder", "adversary": "free"},
+    "apr": {"game": "apr", "recommender": "mf"},
+    "cfgan": {"game": "cfgan"},  # an epoch is one of the critic and two of the recommender
+    "irgan": {"game": "irgan", "recommender": "mf"},
+    "hard-negative": {"game": "hard-negative", "recommender": "mf"},
+    "advinfonce": {"game": "advinfonce", "recommender": "mf"},
 }
 
 
@@ -33,7 +40,8 @@ class Options:
     dataset: str | None = None
     """Name or path (default: cfgan-ml100k if it is on this disk, else synthetic)."""
     cases: tuple[str, ...] = tuple(SHAPES)
-    """Which of mf, mf-sampled-softmax, autoencoder."""
+    """Which of mf, mf-sampled-softmax, autoencoder, autoencoder-fgm, autoencoder-free, apr, cfgan, irgan,
+    hard-negative, advinfonce."""
     seeds: tuple[int, ...] = (1, 4)
     """How many seeds in one program."""
     repeats: int = 7
@@ -89,11 +97,12 @@ def measure(case: str, n_seeds: int, options: Options) -> dict:
     train = dataset.parts.get("train", dataset.parts.get("all"))
     positives = to_device(train)
     settings = Settings(**SHAPES[case], seeds=n_seeds).resolved()
-    makers = players.make_recommender(settings, train.n_users, train.n_items), players.make_adversary(settings)
+    sizes = train.n_users, train.n_items
+    makers = players.make_recommender(settings, *sizes), players.make_adversary(settings, *sizes)
     schedule, keys = players.make_schedule(settings), jax.vmap(jax.random.key)(jnp.arange(n_seeds))
     game = players.make_game(settings)
     games = {"adversarial": game, "twin": replace(game, alpha=1.0)}
-    states = {model: init(*makers, schedule, keys) for model in games}
+    states = {model: init(*makers, schedule, keys, game.alpha) for model, game in games.items()}
 
     def run(model: str) -> float:
         start = time.perf_counter()

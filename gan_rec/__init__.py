@@ -17,7 +17,16 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "gan_rec.data": ("load", "split", "named_datasets"),
-    "gan_rec.experiments.fitting": ("fit", "evaluate", "evaluate_popularity", "recommend", "probe", "Fitted"),
+    "gan_rec.experiments.fitting": (
+        "fit",
+        "evaluate",
+        "evaluate_attacked",
+        "evaluate_popularity",
+        "recommend",
+        "probe",
+        "Fitted",
+    ),  # fmt: skip
+    "gan_rec.experiments.watching": ("watch",),
     "gan_rec.experiments.settings": ("Settings", "DataOptions"),
     "gan_rec.experiments.run": ("open_run",),
     "gan_rec.evaluation.evaluate": ("compare_models",),

@@ -5,6 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+def bpr_rows(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, " B"]:
+    """`bpr` of each pair."""
+    return jnp.mean(jax.nn.softplus(negatives - positive[:, None]), axis=1)
+
+
 def bpr(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, ""]:
     """Bayesian personalised ranking: the mean of -log sigmoid(positive - negative).
 
@@ -14,7 +19,15 @@ def bpr(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[A
 
     Source: Rendle et al., UAI 2009, section 4.1 (without the regularisation term, which is the optimiser's).
     """
-    return jnp.mean(jax.nn.softplus(negatives - positive[:, None]))
+    return jnp.mean(bpr_rows(positive, negatives))
+
+
+def sampled_softmax_rows(
+    positive: Float[Array, " B"], negatives: Float[Array, "B K"], log_weights: Float[Array, "B K"] | float = 0.0
+) -> Float[Array, " B"]:
+    """`sampled_softmax` of each pair; a negative with log weight w counts exp(w) times (AdvInfoNCE's hardness)."""
+    scores = jnp.concatenate([positive[:, None], negatives + log_weights], axis=1)
+    return jax.nn.logsumexp(scores, axis=1) - positive
 
 
 def sampled_softmax(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, ""]:
@@ -22,8 +35,33 @@ def sampled_softmax(positive: Float[Array, " B"], negatives: Float[Array, "B K"]
 
     Uniform sampling needs no correction of the scores (Wu et al., TOIS 2024, equation 5). At equal scores: log(K + 1).
     """
-    scores = jnp.concatenate([positive[:, None], negatives], axis=1)
-    return jnp.mean(jax.nn.logsumexp(scores, axis=1) - positive)
+    return jnp.mean(sampled_softmax_rows(positive, negatives))
+
+
+def bce_rows(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, " B"]:
+    """`bce` of each pair with its negatives."""
+    total = jax.nn.softplus(-positive) + jnp.sum(jax.nn.softplus(negatives), axis=1)
+    return total / (1 + negatives.shape[1])
+
+
+def bce(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, ""]:
+    """Binary cross-entropy over observed (label 1) and sampled (label 0) items: -1/N sum t log y + (1 - t) log(1 - y).
+
+    y is the sigmoid of the score.
+    """
+    return jnp.mean(bce_rows(positive, negatives))
+
+
+def softmax_rows(
+    scores: Float[Array, "B I"], targets: Float[Array, "B I"], candidates: Float[Array, "B I"]
+) -> Float[Array, " B"]:
+    """`softmax` of each user: the mean over the user's targets, 0 for a user without any."""
+    masked = jnp.where(candidates > 0, scores, -jnp.inf)
+    log_normaliser = jax.nn.logsumexp(masked, axis=1)
+    n = jnp.sum(targets, axis=1)
+    per_user = log_normaliser - jnp.sum(targets * scores, axis=1) / jnp.maximum(n, 1.0)
+    # A user who has rated the whole catalogue leaves no candidate: the normaliser is -inf and there is no target.
+    return jnp.where(n > 0, per_user, 0.0)
 
 
 def softmax(
@@ -41,10 +79,72 @@ def softmax(
     A batch without any target has loss 0. Source: the multinomial likelihood of Liang et al., WWW 2018, equation 2
     (there with power 1).
     """
-    masked = jnp.where(candidates > 0, scores, -jnp.inf)
-    log_normaliser = jax.nn.logsumexp(masked, axis=1)
     n = jnp.sum(targets, axis=1)
-    per_user = log_normaliser - jnp.sum(targets * scores, axis=1) / jnp.maximum(n, 1.0)
-    # A user who has rated the whole catalogue leaves no candidate: the normaliser is -inf and there is no target.
     weights = jnp.where(n > 0, jnp.maximum(n, 1.0) ** power, 0.0)
-    return jnp.sum(weights * jnp.where(n > 0, per_user, 0.0)) / jnp.maximum(jnp.sum(weights), 1.0)
+    return jnp.sum(weights * softmax_rows(scores, targets, candidates)) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def divergence(
+    clean: Float[Array, "B n"], moved: Float[Array, "B n"], candidates: Float[Array, "B n"]
+) -> Float[Array, ""]:
+    """KL(p || q) of the softmax of clean and moved scores over the candidates, averaged over rows. At least 0.
+
+    Source: the divergence of virtual adversarial training, Miyato et al., TPAMI 2018, equation 3.
+    """
+
+    def log_softmax(scores):
+        return jax.nn.log_softmax(jnp.where(candidates > 0, scores, -1e9), axis=1)
+
+    p, q = log_softmax(clean), log_softmax(moved)
+    return jnp.mean(jnp.sum(jnp.where(candidates > 0, jnp.exp(p) * (p - q), 0.0), axis=1))
+
+
+def positives_only(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, ""]:
+    """The article's L_data (section 4): -1/N sum t log y. No term holds it back from y = 1 for every item."""
+    return jnp.mean(jax.nn.softplus(-positive)) / (1 + negatives.shape[1])
+
+
+def negatives_only(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, ""]:
+    """The article's L_adv (section 4): -1/N sum (1 - t) log(1 - y). At least 0."""
+    return jnp.mean(jnp.sum(jax.nn.softplus(negatives), axis=1)) / (1 + negatives.shape[1])
+
+
+def beta_term(positive: Float[Array, " B"], negatives: Float[Array, "B K"], clip: float = 1e-6) -> Float[Array, ""]:
+    """The article's third term without its beta, as printed: 1/N sum (1 - t) log y, y clipped to [clip, 1].
+
+    As printed it goes to minus infinity where y -> 0 on a negative, so whoever minimises it never arrives; the clip
+    ends that at log(clip), beyond which a negative gives no gradient.
+    """
+    log_y = jnp.maximum(jax.nn.log_sigmoid(negatives), jnp.log(clip))
+    return jnp.mean(jnp.sum(log_y, axis=1)) / (1 + negatives.shape[1])
+
+
+CRITIC_LOSSES = ("minimax", "non-saturating", "hinge", "wasserstein")
+
+
+def critic_on_real(real: Float[Array, "*n"], kind: str) -> Float[Array, "*n"]:
+    """What a critic minimises on real samples, elementwise, given its logits.
+
+    Sources: minimax and non-saturating, Goodfellow et al., NeurIPS 2014, equation 1; hinge, Lim and Ye, 2017;
+    wasserstein (without the penalty), Arjovsky et al., ICML 2017, equation 2.
+    """
+    if kind in ("minimax", "non-saturating"):
+        return jax.nn.softplus(-real)
+    return jax.nn.relu(1 - real) if kind == "hinge" else -real
+
+
+def critic_on_fake(fake: Float[Array, "*n"], kind: str) -> Float[Array, "*n"]:
+    """What a critic minimises on fake samples; see `critic_on_real`."""
+    if kind in ("minimax", "non-saturating"):
+        return jax.nn.softplus(fake)
+    return jax.nn.relu(1 + fake) if kind == "hinge" else fake
+
+
+def fooling(fake: Float[Array, "*n"], kind: str) -> Float[Array, "*n"]:
+    """What the maker of fakes minimises, elementwise, given the critic's logits; see `critic_on_real`.
+
+    log(1 - D) in minimax, -log D in its non-saturating form, minus the logit otherwise.
+    """
+    if kind == "minimax":
+        return -jax.nn.softplus(fake)
+    return jax.nn.softplus(-fake) if kind == "non-saturating" else -fake

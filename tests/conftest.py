@@ -9,9 +9,11 @@ from gan_rec.data import Dataset, Interactions, split
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Tests ask for the same programs again and again; so do the processes that they start."""
+def quick_compilation(tmp_path_factory, request):
+    """Tests compile hundreds of programs and run each for a moment, some again and again, in other processes too."""
     options = {
+        # A compiler that tries less hard is right where training is short; the slow lane trains for minutes.
+        "jax_disable_most_optimizations": "not slow" in request.config.getoption("markexpr"),
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,

@@ -60,7 +60,7 @@ def test_results(run):
             assert set(summary) == {"mean", "std", "ci95", "per_seed"} and len(summary["per_seed"]) == 2
             low, high = summary["ci95"]
             assert low <= summary["mean"] <= high
-    assert set(found["loss_under_attack"]["twin"]) == {"clean", "noise", "fgm", "generator", "game"}
+    assert set(found["loss_under_attack"]["twin"]) == {"clean", "noise", "fgm", "fgsm", "pgd", "generator", "game"}
     users = pd.read_parquet(run / "per_user.parquet")
     assert list(users.columns[:3]) == ["model", "seed", "user"]
     assert users["user"].str.startswith("u-").all()

@@ -19,7 +19,8 @@ TRAIN, VALID, _ = checkerboard(16)
 def setting(**options):
     defaults = {"dim": 6, "batch_size": 5, "seeds": 2, "hidden": 4, "noise": 2}
     settings = Settings(**defaults | options).resolved()
-    makers = players.make_recommender(settings, TRAIN.n_users, TRAIN.n_items), players.make_adversary(settings)
+    sizes = TRAIN.n_users, TRAIN.n_items
+    makers = players.make_recommender(settings, *sizes), players.make_adversary(settings, *sizes)
     return players.make_game(settings), players.make_schedule(settings), makers
 
 
@@ -60,7 +61,7 @@ def test_alternating_steps_equal_a_plain_loop():
     schedule = Schedule(batch_size=4, learning_rate=0.1, weight_decay=0.0, average=0.0, adversary_learning_rate=0.2)
     x = y = jnp.float32(1.0)
     tx, ty = optax.adamw(0.1, weight_decay=0.0), optax.adam(0.2)
-    state = State(x, y, tx.init(x), ty.init(y), x, jnp.zeros((), jnp.int32))
+    state = State(x, y, tx.init(x), ty.init(y), x, x, jnp.zeros((), jnp.int32))
     state, metrics = play(state, to_device(TRAIN), Saddle(), schedule, jax.random.key(0))
 
     opt_x, opt_y = tx.init(x), ty.init(y)
@@ -77,7 +78,7 @@ def test_alternating_steps_equal_a_plain_loop():
 def test_adversary_steps_are_counted():
     schedule = Schedule(batch_size=16, adversary_steps=3, adversary_learning_rate=0.5, average=0.0)
     y = jnp.float32(0.0)
-    state = State(y + 1, y, (), schedule.adversary_optimizer().init(y), y, jnp.zeros((), jnp.int32))
+    state = State(y + 1, y, (), schedule.adversary_optimizer().init(y), y, y, jnp.zeros((), jnp.int32))
     moved = _move_adversary(state, Saddle(), schedule, jnp.arange(3), jax.random.key(0))
     np.testing.assert_allclose(moved[0], 1.5, rtol=1e-4)  # three steps of Adam under a constant gradient
 
@@ -90,6 +91,15 @@ def test_same_seed_gives_the_same_bits_and_seeds_differ(options):
     assert equal(a, b)
     first, second = (jax.tree.map(lambda x, i=i: x[i], a.recommender) for i in (0, 1))
     assert not equal(first, second)
+
+
+def test_recommender_steps_are_counted():
+    """Each of them with a key of its own, on the same batch and against the same adversary."""
+    schedule = Schedule(batch_size=16, recommender_steps=3, learning_rate=0.5, weight_decay=0.0, average=0.0)
+    x = jnp.float32(0.0)
+    state = State(x, x + 1, schedule.recommender_optimizer().init(x), (), x, x, jnp.zeros((), jnp.int32))
+    moved, _ = _move_recommender(state, Saddle(), schedule, jnp.arange(3), jax.random.key(0))
+    np.testing.assert_allclose(moved.recommender, -1.5, rtol=1e-4)
 
 
 def test_alpha_one_leaves_the_adversary_alone():
@@ -107,7 +117,7 @@ def test_each_step_moves_its_own_player():
     batch = game.draw(to_device(TRAIN), jnp.arange(5), jax.random.key(0))
     after, _ = _move_recommender(state, game, schedule, batch, jax.random.key(1))
     assert equal(after.adversary, state.adversary) and not equal(after.recommender, state.recommender)
-    adversary, _ = _move_adversary(state, game, schedule, batch, jax.random.key(1))
+    adversary, *_ = _move_adversary(state, game, schedule, batch, jax.random.key(1))
     assert not equal(adversary, state.adversary)
 
 

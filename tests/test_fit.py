@@ -23,12 +23,17 @@ def fit(split, **options):
     return gan_rec.fit(split, progress=False, **SMALL | options)
 
 
+def fit_own(split, adversary, **options):
+    sizes = {name: value for name, value in SMALL.items() if name not in ("hidden", "noise")}
+    return gan_rec.fit(split, progress=False, adversary=adversary, **sizes | options)
+
+
 def equal(a, b) -> bool:
     return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y, equal_nan=True)), a, b))
 
 
 class OneArray(nnx.Module):
-    def __call__(self, loss, users, items, key, radius):
+    def __call__(self, loss, users, items, key, ball):
         return users
 
 
@@ -165,11 +170,11 @@ def test_an_instance_and_a_class_of_ones_own(small_split):
         def __init__(self, dim, *, rngs):
             self.shift = nnx.Param(jax.random.normal(rngs.params(), (dim,)))
 
-        def __call__(self, loss, users, items, key, radius):
+        def __call__(self, loss, users, items, key, ball):
             return users + self.shift[...], items - self.shift[...]
 
     for adversary in (Shift, Shift(8, rngs=nnx.Rngs(0))):
-        fitted = fit(small_split, adversary=adversary)
+        fitted = fit_own(small_split, adversary)
         played = fitted.history.query("phase == 'refit'")["adversarial_loss"]
         assert (played > 0).all()
 
@@ -183,16 +188,18 @@ def test_an_instance_and_a_class_of_ones_own(small_split):
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"recommender": "svd"}, "unknown recommender 'svd'; allowed: autoencoder, mf"),
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
-        ({"adversary": "gan"}, "unknown adversary 'gan'; allowed: generator, or"),
+        (
+            {"adversary": "gan"},
+            "unknown adversary 'gan'; allowed: generator, attention, .*, or a class of yours as my_module:MyGenerator",
+        ),
         ({"adversary": "no_such:Class"}, "cannot import 'no_such'"),
         ({"adversary": "json:Class"}, "has no 'Class'"),
         ({"select_on": "AUC"}, "unknown metric 'AUC'"),
         ({"select_on": "NDCG@100"}, "k = 100 is not possible: the catalogue has 45 items"),
         ({"seeds": 1.5}, "seeds must be a whole number, got 1.5"),
         ({"refit": "no"}, "refit must be true or false, got 'no'"),
-        ({"hide": True}, "hide must be a number, got True"),
+        ({"hide": True}, "hide must be a number or nothing, got True"),
         ({"adversary": ":Y"}, "unknown adversary ':Y'"),
-        ({"adversary": lambda dim, rngs: OneArray()}, "must return user rows and item rows of the shapes"),
         ({"learning_rat": 1}, "unknown option learning_rat; allowed: .*learning_rate"),
     ],
 )
@@ -201,16 +208,26 @@ def test_mistakes_are_named(small_split, options, message):
         fit(small_split, **options)
 
 
+def test_rows_of_other_shapes_are_refused(small_split):
+    with pytest.raises(UserError, match="must return user rows and item rows of the shapes"):
+        fit_own(small_split, lambda dim, rngs: OneArray())
+
+
+def test_an_option_that_ones_own_class_does_not_have_is_refused(small_split):
+    with pytest.raises(UserError, match="takes no hidden"):
+        fit_own(small_split, lambda dim, *, noise=1, rngs: OneArray(), hidden=3)
+
+
 def test_state_other_than_params_is_refused(small_split):
     class Keeps(nnx.Module):
         def __init__(self, dim, *, rngs):
             self.rngs = rngs
 
-        def __call__(self, loss, users, items, key, radius):
+        def __call__(self, loss, users, items, key, ball):
             return users, items
 
     with pytest.raises(UserError, match=r"may keep nnx.Param only"):
-        fit(small_split, adversary=Keeps)
+        fit_own(small_split, Keeps)
 
 
 def test_recommendations(small_split):
@@ -238,7 +255,7 @@ def test_probe_compares_like_with_like(small_split):
     twin = fit(small_split, epsilon=0.3, alpha=1.0)
     losses = gan_rec.probe(adversarial, twin)
     for model in ("adversarial", "twin"):
-        assert set(losses[model]) == {"clean", "noise", "fgm", "generator", "game"}
+        assert set(losses[model]) == {"clean", "noise", "fgm", "fgsm", "pgd", "generator", "game"}
         assert losses[model]["clean"]["rise"]["mean"] == 0
         assert losses[model]["fgm"]["rise"]["mean"] > losses[model]["noise"]["rise"]["mean"]
     same = gan_rec.probe(replace(twin, settings=adversarial.settings), twin)

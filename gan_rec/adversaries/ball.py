@@ -1,9 +1,14 @@
 """The ball that no adversary leaves: its radius is relative to the length of the row under attack."""
 
+from dataclasses import dataclass
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _TINY = 1e-12
+NORMS = ("l2", "linf")
 
 
 def length(rows: Float[Array, "*any D"]) -> Float[Array, "*any 1"]:
@@ -16,9 +21,58 @@ def direction(rows: Float[Array, "*any D"]) -> Float[Array, "*any D"]:
     return rows / length(rows)
 
 
-def project(
-    moved: Float[Array, "*any D"], rows: Float[Array, "*any D"], radius: Float[Array, ""] | float
-) -> Float[Array, "*any D"]:
-    """The points nearest to `moved` that lie within `radius * |row|` of `rows`."""
-    step = moved - rows
-    return rows + step * jnp.minimum(1.0, radius * length(rows) / length(step))
+@partial(jax.tree_util.register_dataclass, data_fields=["users", "items"], meta_fields=["norm"])
+@dataclass(frozen=True)
+class Ball:
+    """How far an adversary may move each row.
+
+    Args:
+        users: radius of user rows, relative to their length: one number, or one for each row `[B]`.
+        items: radius of item rows: one number, or one for each row (or list) of the batch `[B]`.
+        norm: "l2": a row moves by at most `radius * |row|`. "linf": each of its D entries by at most
+            `radius * |row| / sqrt(D)`, so that a step of all entries is as long as the longest in L2.
+    """
+
+    users: Float[Array, "*of_users"] | float
+    items: Float[Array, "*of_items"] | float
+    norm: str = "l2"
+
+    def step(self, rows: tuple, ways: tuple) -> tuple:
+        """User and item rows moved as far as the ball allows along `ways`, of which only the direction counts."""
+        radii = (self.users, self.items)
+        return tuple(self._step(*each) for each in zip(rows, ways, radii, strict=True))
+
+    def soft_step(self, rows: tuple, ways: tuple) -> tuple:
+        """Like `step`, but with a gradient for the ways in L-infinity too: entries move by a tanh, not by a sign."""
+        if self.norm == "l2":
+            return self.step(rows, ways)
+        radii = (self.users, self.items)
+        return tuple(
+            r + self._reach(r, radius) * jnp.tanh(direction(way) * r.shape[-1] ** 0.5)
+            for r, way, radius in zip(rows, ways, radii, strict=True)
+        )
+
+    def project(self, moved: tuple, rows: tuple) -> tuple:
+        """The points nearest to `moved` that lie in the ball around `rows`."""
+        radii = (self.users, self.items)
+        return tuple(self._project(*each) for each in zip(moved, rows, radii, strict=True))
+
+    def _step(self, rows, way, radius):
+        reach = self._reach(rows, radius)
+        return rows + reach * (jnp.sign(way) if self.norm == "linf" else direction(way))
+
+    def _project(self, moved, rows, radius):
+        reach, offset = self._reach(rows, radius), moved - rows
+        if self.norm == "linf":
+            return rows + jnp.clip(offset, -reach, reach)
+        return rows + offset * jnp.minimum(1.0, reach / length(offset))
+
+    def _reach(self, rows, radius):
+        radius = jnp.asarray(radius)
+        reach = radius.reshape(radius.shape + (1,) * (rows.ndim - radius.ndim)) * length(rows)
+        return reach / rows.shape[-1] ** 0.5 if self.norm == "linf" else reach
+
+
+def everywhere(radius: Float[Array, ""] | float, norm: str = "l2") -> Ball:
+    """The ball of one radius for all rows."""
+    return Ball(radius, radius, norm)

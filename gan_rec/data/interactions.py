@@ -56,6 +56,10 @@ class Interactions:
         }
         return replace(self, **joined)
 
+    def transposed(self) -> "Interactions":
+        """Users and items in each other's place."""
+        return replace(self, users=self.items, items=self.users, user_ids=self.item_ids, item_ids=self.user_ids)
+
     def sha256(self) -> str:
         """Digest of the ids and of the pairs, whatever their order."""
         digest = hashlib.sha256()

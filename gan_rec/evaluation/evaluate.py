@@ -40,7 +40,9 @@ class Evaluation:
         return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "ci95"]).to_html()
 
 
-def evaluate_ranking(recommenders, seen: Positives, truth: Interactions, ks: tuple[int, ...]) -> Evaluation:
+def evaluate_ranking(
+    recommenders, seen: Positives, truth: Interactions, ks: tuple[int, ...], *, side: str = "user"
+) -> Evaluation:
     """Rank the whole catalogue for every user of `truth`, leaving out what the user has in `seen`.
 
     Args:
@@ -48,6 +50,7 @@ def evaluate_ranking(recommenders, seen: Positives, truth: Interactions, ks: tup
         seen: pairs known before; they are the histories, and masked.
         truth: held-out pairs.
         ks: cut-offs.
+        side: "item" if the recommenders were trained on transposed pairs.
 
     Raises:
         UserError: a cut-off lies outside [1, I], or `truth` is empty.
@@ -56,7 +59,7 @@ def evaluate_ranking(recommenders, seen: Positives, truth: Interactions, ks: tup
     if len(truth) == 0:
         raise UserError("there is no held-out interaction to evaluate on")
     users = np.unique(truth.users)
-    items, scores = top_items(recommenders, seen, users, max(ks))
+    items, scores = top_items(recommenders, seen, users, max(ks), side=side)
     # Filled up with seen items (score -inf) where a user has fewer than k unseen ones: those are no recommendations.
     shown = np.isfinite(scores)
     hits, n_relevant = metrics.relevance(items, truth, users)

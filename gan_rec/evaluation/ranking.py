@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gan_rec.data.sampling import Positives
+from gan_rec.recommenders.flipped import flip
 
 _CHUNK_BYTES = 64 * 2**20  # of scores at a time
 
 
 def top_items(
-    recommenders, seen: Positives, users: np.ndarray, k: int
+    recommenders, seen: Positives, users: np.ndarray, k: int, *, side: str = "user"
 ) -> tuple[Int[np.ndarray, "S n K"], Float[np.ndarray, "S n K"]]:
     """Rank the catalogue for `users` with each of S recommenders.
 
@@ -22,6 +23,7 @@ def top_items(
         seen: pairs that are left out of the ranking; they are also the histories that recommenders read.
         users: n user indices.
         k: how many items, at most I.
+        side: "item" if the recommenders were trained with users and items in each other's place.
 
     Returns:
         Item indices, best first, and their scores. Ties go to the lowest index. Where a user has fewer than K unseen
@@ -33,16 +35,17 @@ def top_items(
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     chunk = max(1, min(len(users), _CHUNK_BYTES // (4 * n_seeds * seen.n_items)))
     padded = np.pad(users, (0, -len(users) % chunk), mode="edge").reshape(-1, chunk)
-    items, scores = _rank(recommenders, seen, jnp.asarray(padded), k)
+    items, scores = _rank(recommenders, seen, jnp.asarray(padded), k, side)
     items, scores = (np.asarray(x).reshape(n_seeds, -1, k)[:, : len(users)] for x in (items, scores))
     if np.isnan(scores).any():
         raise FloatingPointError("a recommender scored an item with NaN")
     return items, scores
 
 
-@partial(jax.jit, static_argnames="k")
-def _rank(recommenders, seen: Positives, chunks: Int[Array, "chunks n"], k: int):
+@partial(jax.jit, static_argnames=("k", "side"))
+def _rank(recommenders, seen: Positives, chunks: Int[Array, "chunks n"], k: int, side: str):
     def rank(recommender, users, history):
+        recommender = flip(recommender, seen) if side == "item" else recommender
         scores = recommender.score(recommender.users(users, history), recommender.items())
         return jax.lax.top_k(jnp.where(history > 0, -jnp.inf, scores), k)
 

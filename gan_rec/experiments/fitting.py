@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from gan_rec.adversaries import ATTACKS
 from gan_rec.data import Split
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
@@ -16,11 +17,11 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_rank
 from gan_rec.evaluation.metrics import parse
 from gan_rec.evaluation.ranking import top_items
 from gan_rec.evaluation.significance import summary
-from gan_rec.experiments import players
+from gan_rec.experiments import choices, players
 from gan_rec.experiments.progress import Progress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
 from gan_rec.recommenders.popularity import Popularity
-from gan_rec.robustness import losses_under_attack, train_generator
+from gan_rec.robustness import damage, losses_under_attack, train_generator
 from gan_rec.train.fit import Fit, Observer, Store, Training
 
 
@@ -32,6 +33,11 @@ class Fitted:
     split: Split
     weights: Fit
     history: pd.DataFrame = field(repr=False)  # a row for each phase, epoch and seed
+
+    @property
+    def side(self) -> str:
+        """Say "item" if it was trained with users and items in each other's place."""
+        return self.settings.side or "user"
 
     @property
     def chosen_epochs(self) -> list[int]:
@@ -56,16 +62,31 @@ class History:
 def training(settings: Settings, split: Split, observers: tuple[Observer, ...], store: Store | None = None) -> Training:
     """The training that `settings` (resolved) describe, ready to fit `split`."""
     check_cutoffs((parse(settings.select_on)[1],), split.train.n_items)
+    sizes = split.train.n_users, split.train.n_items
     return Training(
         game=players.make_game(settings),
-        make_recommender=players.make_recommender(settings, split.train.n_users, split.train.n_items),
-        make_adversary=players.make_adversary(settings),
+        make_recommender=players.make_recommender(settings, *sizes),
+        make_adversary=players.make_adversary(settings, *sizes),
         schedule=players.make_schedule(settings),
         budget=players.make_budget(settings),
         seeds=settings.seed_list,
         observers=observers,
         store=store,
+        side=settings.side or "user",
     )
+
+
+def resolve(options: dict[str, Any]) -> Settings:
+    """Settings from keyword arguments.
+
+    Raises:
+        UserError: an option or a value that is not allowed.
+    """
+    unknown = set(options) - {f.name for f in dataclasses.fields(Settings)}
+    if unknown:
+        known = ", ".join(f.name for f in dataclasses.fields(Settings))
+        raise UserError(f"unknown option {', '.join(sorted(unknown))}; allowed: {known}")
+    return Settings(**options).resolved()
 
 
 def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
@@ -80,11 +101,7 @@ def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
     Raises:
         UserError: an option or a value that is not allowed.
     """
-    unknown = set(options) - {f.name for f in dataclasses.fields(Settings)}
-    if unknown:
-        known = ", ".join(f.name for f in dataclasses.fields(Settings))
-        raise UserError(f"unknown option {', '.join(sorted(unknown))}; allowed: {known}")
-    settings = Settings(**options).resolved()
+    settings = resolve(options)
     history = History()
     with Progress(enabled=progress) as shown:
         observers = (history, shown.model("adversarial" if settings.alpha < 1 else "twin", settings, split))
@@ -104,13 +121,47 @@ def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -
     Raises:
         UserError: `on` or a cut-off is not allowed.
     """
-    split = fitted.split
+    split, side = fitted.split, fitted.side
     if on == "validation":
-        return evaluate_ranking(fitted.weights.selected.recommender, to_device(split.train), split.valid, tuple(ks))
+        selected = fitted.weights.selected.recommender
+        return evaluate_ranking(selected, to_device(split.train), split.valid, tuple(ks), side=side)
     if on != "test":
         raise UserError(f"unknown part {on!r}; allowed: test, validation")
     known = to_device(split.train_and_valid())
-    return evaluate_ranking(fitted.weights.final.recommender, known, split.open_test(), tuple(ks))
+    return evaluate_ranking(fitted.weights.final.recommender, known, split.open_test(), tuple(ks), side=side)
+
+
+def evaluate_attacked(
+    fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1, on: str = "test", ks: Sequence[int] = DEFAULT_KS
+) -> Evaluation:
+    """The same, with user and item rows moved by an attack: what a perturbation of this size does to the ranking.
+
+    Args:
+        fitted: a trained model.
+        attack: the name of an attack without parameters (noise, clipped-noise, fgsm, fgm, pgd, vat), or an adversary.
+        radius: relative to the length of each row; one, or one for each seed.
+        on: "test" or "validation".
+        ks: cut-offs.
+
+    Raises:
+        UserError: `attack`, `on` or a cut-off is not allowed.
+    """
+    split = fitted.split
+    if isinstance(attack, str):
+        choices.one_of("attack", attack, ATTACKS)
+        attack = ATTACKS[attack]()
+    if on not in ("test", "validation"):
+        raise UserError(f"unknown part {on!r}; allowed: test, validation")
+    known, weights = split.train, fitted.weights.selected
+    if on == "test":
+        known, weights = split.train_and_valid(), fitted.weights.final
+    truth = split.open_test() if on == "test" else split.valid
+    settings = fitted.settings
+    loss = settings.loss or choices.RECOMMENDERS[settings.recommender].training["loss"]
+    return damage.evaluate_attacked(
+        weights.recommender, attack, to_device(known), truth, tuple(ks), jax.random.key(settings.seed),
+        radius=radius, loss=loss, norm=settings.norm or "l2", side=fitted.side,
+    )  # fmt: skip
 
 
 def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluation:
@@ -142,7 +193,7 @@ def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *
         raise UserError(f"seed index {seed_index} is not possible: {n_seeds} seeds were trained, so 0 to {n_seeds - 1}")
     indices = np.arange(known.n_users) if users is None else _indices(users, known.user_ids)
     one = jax.tree.map(lambda x: x[seed_index : seed_index + 1], fitted.weights.final.recommender)
-    items, scores = (x[0] for x in top_items(one, to_device(known), indices, k))
+    items, scores = (x[0] for x in top_items(one, to_device(known), indices, k, side=fitted.side))
     frame = pd.DataFrame(
         {
             "user": np.repeat(known.user_ids[indices], k),
@@ -173,27 +224,29 @@ def _indices(users: Sequence[Any], user_ids: np.ndarray) -> np.ndarray:
 
 
 def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
-    """Both models' training loss: clean, under random noise, FGM and trained generators, all of one radius.
+    """Both models' training loss: clean, under random noise, gradient attacks and generators, all of one radius.
 
     "generator" is trained anew against each model's frozen weights, with the same initial values, batches and number
     of steps for both; "game" is the one that the adversarial training ended with, so for the twin it comes from
-    another model. See `gan_rec.robustness.ATTACKS`.
+    another model. See `gan_rec.robustness.ATTACKS`. After a game without a generator of embeddings the radius is the
+    default of the embedding game, the generator its default, and there is no "game".
 
     Returns:
         model -> attack -> the summary of the loss over seeds, with that of its rise over the clean loss as "rise"; and
         "rise_difference" -> attack -> the summary of the adversarial model's rise minus the twin's, paired by seed.
     """
     settings = adversarial.settings
-    game, schedule = players.make_game(settings), players.make_schedule(settings)
-    maker = players.make_adversary(settings)
+    game, schedule, maker, learned = players.attackers(settings, adversarial.split.train)
     key = jax.random.key(settings.seed)
     result, rises = {}, {}
     for name, fitted in {"adversarial": adversarial, "twin": twin}.items():
-        positives = to_device(fitted.split.train_and_valid() if settings.refit else fitted.split.train)
+        known = fitted.split.train_and_valid() if settings.refit else fitted.split.train
+        positives = to_device(known.transposed() if fitted.side == "item" else known)
         weights = fitted.weights.final.recommender
         keys = jax.random.split(jax.random.fold_in(key, 1), settings.seeds)
-        trained = train_generator(weights, maker, game, positives, schedule, keys)
-        adversaries = {"generator": trained, "game": adversarial.weights.final.adversary}
+        adversaries = {"generator": train_generator(weights, maker, game, positives, schedule, keys)}
+        if learned:
+            adversaries["game"] = adversarial.weights.final.adversary
         losses = losses_under_attack(
             weights, adversaries, game, positives, jax.random.fold_in(key, 2), batch_size=schedule.batch_size
         )

@@ -3,87 +3,116 @@
 import copy
 import dataclasses
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gan_rec.adversaries import ADVERSARIES
+from gan_rec.adversaries import ADVERSARIES, everywhere
+from gan_rec.data import Interactions
 from gan_rec.errors import UserError
+from gan_rec.experiments import choices
 from gan_rec.experiments.settings import Settings
-from gan_rec.games import EmbeddingGame
+from gan_rec.games import GAMES
 from gan_rec.recommenders import RECOMMENDERS
 from gan_rec.train.epoch import Schedule
 from gan_rec.train.fit import Budget
 
 
 @dataclass(frozen=True)
-class MakeRecommender:
-    """key -> recommender. Equal settings make equal (and so equally hashed) functions: nothing is compiled twice."""
-
-    name: str
-    n_users: int
-    n_items: int
-    dim: int
-    dropout: float
-
-    def __call__(self, key) -> nnx.Module:
-        """A new recommender."""
-        options = {"dropout": self.dropout} if self.name == "autoencoder" else {}
-        return RECOMMENDERS[self.name](self.n_users, self.n_items, self.dim, **options, rngs=nnx.Rngs(key))
-
-
-@dataclass(frozen=True)
-class MakeAdversary:
-    """key -> adversary, from a class called as `cls(dim, rngs=rngs)`."""
+class Make:
+    """key -> player. Equal settings make equal (and so equally hashed) makers: nothing is compiled twice."""
 
     cls: Callable
-    dim: int
+    options: tuple[tuple[str, Any], ...]
 
     def __call__(self, key) -> nnx.Module:
-        """A new adversary."""
-        return self.cls(self.dim, rngs=nnx.Rngs(key))
+        """A new player."""
+        options = dict(self.options)
+        if "rngs" in _parameters(self.cls):
+            options["rngs"] = nnx.Rngs(key)
+        return self.cls(**options)
 
 
-def make_adversary(settings: Settings) -> Callable:
+def make_recommender(settings: Settings, n_users: int, n_items: int) -> Make:
+    """Key -> recommender of `n_users` and `n_items` as the data has them."""
+    sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim}
+    named = choices.RECOMMENDERS[settings.recommender].options
+    options = sizes | {name: getattr(settings, name) for name in named}
+    return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
+
+
+def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
     """Key -> adversary.
 
     Args:
         settings: `adversary` is a name, "module:Class", a class (or any function `(dim, *, rngs)` that returns an
-            adversary), or an instance, which then is what every seed begins with.
+            adversary), or an instance, which then is what every seed begins with. Of a class's arguments `dim`,
+            `n_users` and `n_items` are filled in, and options that the settings give.
+        n_users, n_items: as the data has them.
 
     Raises:
-        UserError: there is no such name, module or class, or it keeps state other than `nnx.Param`.
+        UserError: there is no such module or class, it has no such option, it keeps state other than `nnx.Param`, or
+            it does not return rows of the right shapes.
     """
     given = settings.adversary
     if isinstance(given, nnx.Module):
         make = partial(_same, given)
-    elif callable(given):
-        make = MakeAdversary(given, settings.dim)
-    elif given in ADVERSARIES:
-        cls = _Sized(ADVERSARIES[given], settings.noise, settings.hidden)
-        return MakeAdversary(cls, settings.dim)
     else:
-        make = MakeAdversary(_load_class(given), settings.dim)
-    _check_params_only(make, given)
-    _check_rows(make, given, settings.dim)
+        cls = ADVERSARIES.get(given) if isinstance(given, str) else given
+        cls = cls or _load_class(given)
+        sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim + bool(settings.bias)}
+        make = Make(cls, tuple(_options_of(cls, settings, sizes).items()))
+    if choices.is_own(given):
+        _check_params_only(make, given)
+        _check_rows(make, given, settings.dim + bool(settings.bias))
     return make
 
 
-def make_recommender(settings: Settings, n_users: int, n_items: int) -> MakeRecommender:
-    """Key -> recommender."""
-    return MakeRecommender(settings.recommender, n_users, n_items, settings.dim, settings.dropout)
-
-
-def make_game(settings: Settings) -> EmbeddingGame:
+def make_game(settings: Settings):
     """The game that the settings ask for."""
-    return _of(EmbeddingGame, settings, reads_history=RECOMMENDERS[settings.recommender].reads_history)
+    given: dict[str, Any] = {"reads_history": RECOMMENDERS[settings.recommender].reads_history}
+    if settings.game in ("embedding", "apr"):
+        player = settings.adversary
+        player = ADVERSARIES.get(player) or _load_class(player) if isinstance(player, str) else player
+        given |= {name: getattr(player, of, none) for name, (of, none) in _TRAITS.items()}
+    return _of(GAMES[settings.game], settings, **given)
+
+
+# Of the game, that its adversary's class decides: by which attribute, and what it is without.
+_TRAITS = {"profiles": ("reads_history", False), "reuses": ("reuses", False), "accumulates": ("accumulates", 0.0)}
+
+
+def attackers(settings: Settings, pairs: Interactions) -> tuple:
+    """With what a trained model is attacked: game, schedule, key -> generator, and whether the training had that one.
+
+    The generator is the training's own if it plays in embedding space and has parameters, else the default one.
+    """
+    own = settings.game in ("embedding", "apr")
+    if own:
+        game_of = settings
+    else:
+        kept = {
+            name: getattr(settings, name) for name in ("recommender", "dim", "dropout", "bias", "side", "batch_size")
+        }
+        game_of = dataclasses.replace(Settings(recommender=settings.recommender).resolved(), **kept)
+    sizes = pairs.n_users, pairs.n_items
+    maker = make_adversary(game_of, *sizes)
+    learned = own and bool(jax.tree.leaves(nnx.eval_shape(lambda: maker(jax.random.key(0)))))
+    if not learned:
+        fresh = dict.fromkeys(choices.OPTIONS_OF_ADVERSARIES) | choices.ADVERSARIES["generator"]
+        game_of = dataclasses.replace(game_of, adversary="generator", **fresh)
+        maker = make_adversary(game_of, *sizes)
+    game_of = dataclasses.replace(game_of, form=None, feeding=None, radii=None)
+    return make_game(game_of), make_schedule(game_of), maker, learned
 
 
 def make_schedule(settings: Settings) -> Schedule:
@@ -96,10 +125,43 @@ def make_budget(settings: Settings) -> Budget:
     return _of(Budget, settings)
 
 
-def _of(cls: type, settings: Settings, **given: Any) -> Any:
+def _of(cls: Callable, settings: Settings, **given: Any) -> Any:
     """A dataclass whose fields carry the names that they have in the settings, but for those that are given."""
-    names = (f.name for f in dataclasses.fields(cls) if f.name not in given)
-    return cls(**{name: getattr(settings, name) for name in names}, **given)
+    plain = cls.func if isinstance(cls, partial) else cls
+    names = {f.name for f in dataclasses.fields(plain)} & {f.name for f in dataclasses.fields(settings)}
+    values = {name: getattr(settings, name) for name in names}
+    return cls(**{name: value for name, value in values.items() if value is not None} | given)
+
+
+def _sizes(settings: Settings, n_users: int, n_items: int) -> dict[str, int]:
+    """How many users and items the players see: on the item side each in the other's place."""
+    if settings.side == "item":
+        n_users, n_items = n_items, n_users
+    return {"n_users": n_users, "n_items": n_items}
+
+
+def _options_of(cls: Callable, settings: Settings, sizes: dict[str, int]) -> dict[str, Any]:
+    parameters = _parameters(cls)
+    catch_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    given = {name: getattr(settings, name) for name in choices.OPTIONS_OF_ADVERSARIES}
+    options = {name: value for name, value in given.items() if value is not None}
+    options = {n: v for n, v in options.items() if n in parameters or not _belongs_to_others(n, settings)}
+    refused = [] if catch_all else [name for name in options if name not in parameters]
+    if refused:
+        raise UserError(f"adversary {settings.adversary!r} takes no {', '.join(refused)}")
+    if "dim" not in parameters and choices.is_own(settings.adversary):
+        raise UserError(f"adversary {settings.adversary!r} must be callable as cls(dim, *, rngs): it takes no dim")
+    return {name: size for name, size in sizes.items() if name in parameters} | options
+
+
+def _parameters(cls: Callable) -> dict[str, inspect.Parameter]:
+    """What a class or function can be called with; that of a Flax module stands in its __init__ alone."""
+    return dict(inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters)
+
+
+def _belongs_to_others(name: str, settings: Settings) -> bool:
+    """Whether an option is one of the game or the recommender too, and so need not be the adversary's."""
+    return name in choices.GAMES[settings.game].options or name in choices.RECOMMENDERS[settings.recommender].options
 
 
 def _check_rows(make: Callable, given: Any, dim: int) -> None:
@@ -107,7 +169,15 @@ def _check_rows(make: Callable, given: Any, dim: int) -> None:
 
     def attack(key):
         users, items = jnp.ones((3, dim)), jnp.ones((3, 2, dim))
-        return make(key)(lambda u, v: jnp.sum(u) + jnp.sum(v), users, items, key, 0.1)
+
+        class Loss(SimpleNamespace):
+            def __call__(self, u, v):
+                return jnp.sum(u) + jnp.sum(v)
+
+            divergence = __call__
+
+        loss = Loss(catalogue=jnp.ones((5, dim)), history=jnp.ones((3, 5)))
+        return make(key)(loss, users, items, key, everywhere(0.1))
 
     rule = "must return user rows and item rows of the shapes that it was given"
     try:
@@ -122,25 +192,13 @@ def _check_rows(make: Callable, given: Any, dim: int) -> None:
         raise UserError(f"adversary {given!r} {rule}, [(3, {dim}), (3, 2, {dim})], got {shapes}")
 
 
-@dataclass(frozen=True)
-class _Sized:
-    """The generator class with its own sizes filled in."""
-
-    cls: Callable
-    noise: int
-    hidden: int
-
-    def __call__(self, dim: int, *, rngs: nnx.Rngs) -> nnx.Module:
-        return self.cls(dim, noise=self.noise, hidden=self.hidden, rngs=rngs)
-
-
 def _same(instance: nnx.Module, key: Any) -> nnx.Module:
     return copy.deepcopy(instance)
 
 
 def _load_class(path: str) -> Callable:
-    module_name, _, class_name = str(path).partition(":")
-    allowed = f"allowed: {', '.join(ADVERSARIES)}, or a class of yours as my_module:MyGenerator"
+    module_name, _, class_name = path.partition(":")
+    allowed = f"allowed: {', '.join(choices.GAMES['embedding'].adversaries)}, or yours as my_module:MyGenerator"
     if not (module_name and class_name):
         raise UserError(f"unknown adversary {path!r}; {allowed}")
     if "" not in sys.path and os.getcwd() not in sys.path:  # python -m has it, the console script has not

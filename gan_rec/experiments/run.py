@@ -13,6 +13,7 @@ import gan_rec
 from gan_rec import data
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs, compare_models
+from gan_rec.experiments.choices import GAMES
 from gan_rec.experiments.config import read_config, read_json
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
@@ -22,7 +23,18 @@ from gan_rec.files import write_frame, write_text
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.tracking import Tracker, read_rows
 
-MODELS = ("adversarial", "twin")
+
+def model_settings(settings: Settings) -> dict[str, Settings]:
+    """The models of a run by name, with the settings of each.
+
+    The twin is trained without the adversary; after a warm-up there is also its end, "start", which both models have
+    in common: its settings make the same first epochs and stop there.
+    """
+    models = {"adversarial": settings, "twin": dataclasses.replace(settings, alpha=1.0, balance="fixed")}
+    if settings.warm_up:
+        n = settings.warm_up
+        models["start"] = dataclasses.replace(models["twin"], epochs=n, patience=n, evaluate_every=n)
+    return models
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,8 @@ def train(
         _begin(out, options, settings, ks, environment(dataset) | {"split_sha256": split.sha256}, resume)
         models = {}
         with Tracker(out) as tracker:
-            for name in MODELS:
-                models[name] = _fit(name, settings, split, out, tracker, progress)
+            for name, own in model_settings(settings).items():
+                models[name] = _fit(name, own, split, out, tracker, progress)
         progress.say("evaluating on test, and attacking both models ...")
         return _finish(out, dataset, split, settings, models, tuple(ks))
 
@@ -143,10 +155,10 @@ def _lasting(dataset: str) -> str:
 
 
 def _fit(name: str, settings: Settings, split: data.Split, out: Path, tracker: Tracker, progress: Progress) -> Fitted:
-    own = dataclasses.replace(settings, alpha=1.0) if name == "twin" else settings
-    observers = (tracker.model(name), progress.model(name, own, split))
-    weights = training(own, split, observers, Checkpoints(out / "checkpoints" / name)).fit(split.train, split.valid)
-    return Fitted(own, split, weights, pd.DataFrame(tracker.rows(name)))
+    observers = (tracker.model(name), progress.model(name, settings, split))
+    store = Checkpoints(out / "checkpoints" / name)
+    weights = training(settings, split, observers, store).fit(split.train, split.valid)
+    return Fitted(settings, split, weights, pd.DataFrame(tracker.rows(name)))
 
 
 def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: dict, ks: tuple[int, ...]) -> dict:
@@ -158,11 +170,15 @@ def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: d
         "models": {name: evaluation.summary() for name, evaluation in evaluations.items()},
         "baselines": {"popularity": evaluate_popularity(split, ks).summary()},
         "tests": {
-            "adversarial against twin": compare_models(evaluations["adversarial"], evaluations["twin"]),
+            f"adversarial against {other}": compare_models(evaluations["adversarial"], evaluations[other])
+            for other in evaluations
+            if other != "adversarial"
+        }
+        | {
             "method": "paired t-test over users, each user's value averaged over seeds; p_holm: Holm over all metrics",
         },
         "loss_under_attack": probe(models["adversarial"], models["twin"]),
-        "attack_radius": settings.epsilon,
+        "attack_radius": attack_radius(settings),
         "selected_on": "validation",
         "selection_metric": settings.select_on,
         "chosen_epochs": {name: fitted.chosen_epochs for name, fitted in models.items()},
@@ -177,6 +193,11 @@ def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: d
     write_frame(out / "per_user.parquet", users)
     write_text(out / "results.json", json.dumps(results, indent=1))
     return results
+
+
+def attack_radius(settings: Settings) -> float:
+    """The radius at which both models are attacked in the end: the game's, else the embedding game's default."""
+    return settings.epsilon if settings.epsilon is not None else GAMES["embedding"].options["epsilon"]
 
 
 def _seconds(history: pd.DataFrame) -> dict[str, float]:
@@ -227,8 +248,7 @@ def open_run(directory: Path) -> Run:
     if split.sha256 != read_json(results).get("split_sha256"):
         raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
     models = {}
-    for name in MODELS:
-        own = dataclasses.replace(settings, alpha=1.0) if name == "twin" else settings
+    for name, own in model_settings(settings).items():
         weights = training(own, split, (), Checkpoints(directory / "checkpoints" / name)).restore()
         models[name] = Fitted(own, split, weights, pd.DataFrame(read_rows(directory / "metrics.jsonl", name)))
     return Run(directory, options, settings, models)

@@ -7,22 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_rec.errors import UserError
+from gan_rec.experiments import choices
 
 DEFAULT_KS = (5, 10, 20)
-GAMES = ("embedding",)
-LOSSES = ("softmax", "bpr", "sampled-softmax")
-
-# Chosen on validation parts cut from the train part of CFGAN's ML-100K split, the twin's first.
-_DEFAULTS = {
-    "autoencoder": dict(
-        loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
-        average=0.97,
-    ),
-    "mf": dict(
-        loss="bpr", dim=64, batch_size=1024, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5,
-        average=0.8,
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,39 +44,94 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class Settings:
-    """One game between a recommender and an adversary. None means: the recommender's own default."""
+    """One game between a recommender and an adversary. None means: the default of whose option it is."""
 
     game: str = "embedding"
-    """Which losses the players minimise: embedding."""
+    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative or advinfonce."""
     recommender: str = "autoencoder"
     """The player that ranks: autoencoder or mf."""
-    adversary: str = "generator"
-    """The other player: generator, or a class of your own as my_module:MyGenerator (in Python also the class itself
-    or an instance)."""
+    adversary: str | None = None
+    """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
+    free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
+    hard-negative: own-scores, hardness; advinfonce: hardness. In embedding and apr also a class of your own as
+    my_module:MyGenerator (in Python the class itself or an instance), whose code is then run. Default: the first that
+    is named here, for apr fgm."""
     loss: str | None = None
-    """The recommender's loss: softmax, bpr or sampled-softmax."""
+    """The recommender's loss: softmax, bpr, sampled-softmax or bce (embedding, apr), bpr or bce (hard-negative)."""
     dim: int | None = None
     """Embedding size D."""
-    dropout: float = 0.5
-    """Chance that an entry of the history is dropped in training (autoencoder)."""
-    hide: float = 0.2
-    """Chance that an item of the history is hidden and must be found (autoencoder, softmax)."""
-    negatives: int = 1
-    """Sampled items per pair (bpr, sampled-softmax)."""
-    alpha: float = 0.5
+    dropout: float | None = None
+    """Recommender autoencoder: chance that an entry of the history is dropped in training."""
+    bias: bool | None = None
+    """Recommender mf: whether items have a bias."""
+    hide: float | None = None
+    """Recommender autoencoder with softmax: chance that an item of the history is hidden and must be found."""
+    negatives: int | None = None
+    """Sampled items per pair, in losses over pairs."""
+    alpha: float | None = None
     """Weight of the data loss; 1 - alpha is that of the adversarial loss. 1 is the twin."""
-    epsilon: float = 0.05
-    """Radius of the adversary's ball, relative to the length of the row under attack."""
-    adversary_learning_rate: float = 3e-3
+    balance: str = "fixed"
+    """Who sets alpha: fixed, or after every epoch a rule: gradient (both losses pull equally hard) or validation
+    (the held-out loss decides)."""
+    epsilon: float | None = None
+    """Games embedding, apr: radius of the adversary's ball, relative to the length of the row under attack."""
+    norm: str | None = None
+    """Games embedding, apr: l2 or linf, the shape of the ball."""
+    radii: str | None = None
+    """Games embedding, apr: equal for all users, or by-loss (larger for users whom the model fits closely)."""
+    feeding: str | None = None
+    """Games embedding, apr: joint (both losses in every step) or alternate (original and adversarial batches by
+    turns)."""
+    form: str | None = None
+    """Game embedding with loss bce: alpha, or the article's article-alpha, article-beta (both as printed), or beta."""
+    beta: float | None = None
+    """Game embedding with form article-beta or beta: weight of the adversarial term."""
+    noise: int | None = None
+    """Adversaries generator, attention, hull, profile: size of the noise z."""
+    hidden: int | None = None
+    """Adversaries generator, attention, hull, profile, hardness, vector-critic: units of the hidden layers."""
+    anchors: int | None = None
+    """Adversaries hull, profile: catalogue items that each call mixes."""
+    profile_length: int | None = None
+    """Adversary profile: items of a fake history."""
+    attack_steps: int | None = None
+    """Adversaries pgd (gradient steps), vat (power iterations)."""
+    xi: float | None = None
+    """Adversary vat: length of the probing step, relative to the row."""
+    virtual: bool | None = None
+    """Adversary vat: train against the divergence (true) or against the labels' loss on the moved rows."""
+    critic_dim: int | None = None
+    """Adversary pair-critic: size of its factors."""
+    critic_loss: str | None = None
+    """Games irgan, cfgan: minimax, non-saturating, hinge, or (cfgan) wasserstein with a gradient penalty."""
+    ranker: str | None = None
+    """Game irgan: who the recommender is, generator or discriminator."""
+    samples: int | None = None
+    """Game irgan: items drawn from the policy for each user."""
+    positive_share: float | None = None
+    """Game irgan: part of the policy's samples that comes from observed items."""
+    temperature: float | None = None
+    """Games irgan (of the policy), hard-negative (of the weights), advinfonce (of the scores)."""
+    entropy: float | None = None
+    """Games hard-negative, advinfonce: the adversary's bonus for the entropy of its weights."""
+    zero_ratio: float | None = None
+    """Game cfgan: part of the unobserved items that is drawn to 0 (zero-reconstruction)."""
+    zero_weight: float | None = None
+    """Game cfgan: weight of zero-reconstruction."""
+    mask_ratio: float | None = None
+    """Game cfgan: part of the unobserved items that the critic sees (partial masking)."""
+    penalty: float | None = None
+    """Game cfgan with wasserstein: weight of the gradient penalty."""
+    side: str | None = None
+    """Game cfgan: user (vectors of users) or item (vectors of items)."""
+    adversary_learning_rate: float | None = None
     """Learning rate of the adversary (Adam)."""
-    adversary_steps: int = 1
-    """Steps of the adversary before each step of the recommender."""
-    noise: int = 16
-    """Size of the generator's noise z."""
-    hidden: int = 32
-    """Units of the generator's hidden layers."""
+    adversary_steps: int | None = None
+    """Steps of the adversary on each batch, before those of the recommender."""
+    recommender_steps: int | None = None
+    """Steps of the recommender on each batch."""
     batch_size: int | None = None
-    """Users (softmax) or pairs (other losses) in a batch."""
+    """Users (softmax, irgan, cfgan) or pairs (other losses) in a batch."""
     learning_rate: float | None = None
     """Learning rate of the recommender (AdamW)."""
     weight_decay: float | None = None
@@ -98,6 +140,11 @@ class Settings:
     """Decay per epoch of the moving average of the recommender's weights; 0 for none."""
     epochs: int | None = None
     """The most epochs; validation chooses among them."""
+    warm_up: int | None = None
+    """Epochs in which the recommender trains alone, before the adversary joins. A run then also measures this start.
+    Default: 0, in game irgan with mf 100."""
+    warm_up_learning_rate: float | None = None
+    """Learning rate of the recommender in these epochs (default: the same as later)."""
     patience: int | None = None
     """Epochs without a better validation metric after which a seed ends."""
     evaluate_every: int = 5
@@ -114,27 +161,49 @@ class Settings:
     """Epochs between two checkpoints."""
 
     def resolved(self) -> "Settings":
-        """Settings with every None replaced by the recommender's default, checked.
+        """Settings with every None that means something replaced by its default, checked.
 
         Raises:
             UserError: a value that is not allowed; the message gives it and what is.
         """
         check_types(self, leave=("adversary",))
-        _one_of("recommender", self.recommender, tuple(_DEFAULTS))
-        missing = {k: v for k, v in _DEFAULTS[self.recommender].items() if getattr(self, k) is None}
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        missing = choices.defaults(self.game, self.recommender, self.adversary, given)
         settings = dataclasses.replace(self, **missing)
         settings._check()
         # Whole numbers where a real one is meant would be traced as integers and compile the epoch once more.
-        reals = {f: float(getattr(settings, f)) for f in _REALS}
+        reals = {name: float(value) for name in _REALS if (value := getattr(settings, name)) is not None}
         return dataclasses.replace(settings, **reals)
 
     def _check(self) -> None:
-        _one_of("game", self.game, GAMES)
-        _one_of("loss", self.loss, LOSSES)
         for name, (low, high, allowed) in _RANGES.items():
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and low <= value <= high and math.isfinite(value)):
+            if value is not None and not (low <= value <= high and math.isfinite(value)):
                 raise UserError(f"{name} must be {allowed}, got {value}")
+        for name, allowed in _WORDS.items():
+            if getattr(self, name) is not None:
+                choices.one_of(name, getattr(self, name), allowed)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        one_term = self.feeding == "alternate" or self.adversary == "free"
+        rules = (
+            (self.form not in (None, "alpha") and self.loss != "bce", "form", self.form, "needs loss 'bce'"),
+            (one_term and self.recommender_steps > 1, "recommender_steps", self.recommender_steps,
+             "must be 1 with feeding 'alternate' or adversary 'free'"),
+            (one_term and self.balance != "fixed", "balance", self.balance,
+             "must be 'fixed' with feeding 'alternate' or adversary 'free', which have no alpha to set"),
+            (self.form in ("article-beta", "beta") and self.balance != "fixed", "balance", self.balance,
+             "must be 'fixed' with a form that has beta in the place of alpha"),
+            (self.adversary == "free" and self.feeding == "alternate", "feeding", self.feeding,
+             "must be 'joint' with adversary 'free', which alternates by itself"),
+            (self.game == "irgan" and self.critic_loss == "wasserstein", "critic_loss", self.critic_loss,
+             "needs game 'cfgan': items are discrete, there is no gradient to penalise"),
+            (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
+        )  # fmt: skip
+        for broken, name, value, rule in rules:
+            if broken:
+                raise UserError(f"{name} {value!r} {rule}")
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -145,34 +214,43 @@ class Settings:
 _INF = math.inf
 _RANGES = {
     "alpha": (0, 1, "in [0, 1]"),
-    "epsilon": (0, _INF, "at least 0"),
     "dropout": (0, 0.99, "in [0, 0.99]"),
     "hide": (0.01, 1, "in [0.01, 1]"),
     "average": (0, 0.9999, "in [0, 0.9999]"),
-    "learning_rate": (0, _INF, "at least 0"),
-    "adversary_learning_rate": (0, _INF, "at least 0"),
-    "weight_decay": (0, _INF, "at least 0"),
-    "dim": (1, _INF, "at least 1"),
-    "noise": (1, _INF, "at least 1"),
-    "hidden": (1, _INF, "at least 1"),
-    "negatives": (1, _INF, "at least 1"),
-    "batch_size": (1, _INF, "at least 1"),
-    "adversary_steps": (1, _INF, "at least 1"),
-    "epochs": (1, _INF, "at least 1"),
-    "patience": (1, _INF, "at least 1"),
-    "evaluate_every": (1, _INF, "at least 1"),
-    "checkpoint_every": (1, _INF, "at least 1"),
-    "seeds": (1, _INF, "at least 1"),
     "seed": (0, 2**31 - 1, "from 0 to 2**31 - 1"),
+    **dict.fromkeys(("positive_share", "zero_ratio", "mask_ratio"), (0, 1, "in [0, 1]")),
+    **dict.fromkeys(
+        (
+            "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
+            "penalty", "warm_up", "warm_up_learning_rate", "adversary_steps",
+        ),
+        (0, _INF, "at least 0"),
+    ),
+    **dict.fromkeys(("temperature", "xi"), (1e-6, _INF, "at least 1e-6")),
+    **dict.fromkeys(
+        (
+            "dim", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
+            "negatives", "batch_size", "recommender_steps", "epochs", "patience", "evaluate_every",
+            "checkpoint_every", "seeds",
+        ),
+        (1, _INF, "at least 1"),
+    ),
+}  # fmt: skip
+_WORDS = {
+    "norm": ("l2", "linf"),
+    "radii": ("equal", "by-loss"),
+    "feeding": ("joint", "alternate"),
+    "form": ("alpha", "article-alpha", "article-beta", "beta"),
+    "critic_loss": ("minimax", "non-saturating", "hinge", "wasserstein"),
+    "ranker": ("generator", "discriminator"),
+    "side": ("user", "item"),
+    "balance": ("fixed", "gradient", "validation"),
 }
 _REALS = (
-    "alpha", "epsilon", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate", "weight_decay",
+    "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",
+    "weight_decay", "temperature", "entropy", "positive_share", "zero_ratio", "zero_weight", "mask_ratio", "penalty",
+    "xi", "warm_up_learning_rate",
 )  # fmt: skip
-
-
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}")
 
 
 def check_types(options: Any, leave: tuple[str, ...] = ()) -> None:

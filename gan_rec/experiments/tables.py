@@ -14,8 +14,9 @@ _LIST = ("rank", "item", "score")
 
 
 def results_table(results: dict) -> Group:
-    """The tables of a run's results.json: metrics, loss under attack, cost."""
-    return Group(_metrics(results), _attacks(results), _cost(results))
+    """The tables of a run's results.json: metrics, gain over the start, loss under attack, cost."""
+    start = [_gain(results)] if "start" in results["models"] else []
+    return Group(_metrics(results), *start, _attacks(results), _cost(results))
 
 
 def datasets_table() -> Table:
@@ -93,6 +94,20 @@ def _metrics(results: dict) -> Table:
         )
     users = next(iter(tests.values()))["users"]
     table.caption = f"p: paired t-test of adversarial against twin over {users} users, Holm-corrected over {len(tests)}"
+    table.caption_justify = "left"
+    return table
+
+
+def _gain(results: dict) -> Table:
+    """What the game added to the recommender that it began with."""
+    table = _table("gain over the pre-trained start", "metric", "start", "gain", "95% interval", "p (Holm)")
+    for metric, test in results["tests"]["adversarial against start"].items():
+        low, high = test["ci95"]
+        start = interval(results["models"]["start"][metric])
+        table.add_row(
+            metric, start, f"{test['difference']:+.4f}", f"{low:+.4f} to {high:+.4f}", f"{test['p_holm']:.3g}"
+        )
+    table.caption = "start: both models when the adversary joins; interval and p: paired t-test over users"
     table.caption_justify = "left"
     return table
 

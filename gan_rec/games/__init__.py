@@ -1,5 +1,13 @@
 """Games: what each player minimises, and how a batch is drawn. No game knows an optimiser or the loop."""
 
-from gan_rec.games.embedding import EmbeddingGame
+from gan_rec.games.cfgan import CFGAN
+from gan_rec.games.embedding import APR, EmbeddingGame
+from gan_rec.games.irgan import IRGAN
+from gan_rec.games.negatives import AdvInfoNCE, HardNegatives
 
-__all__ = ["EmbeddingGame"]
+GAMES = {
+    "embedding": EmbeddingGame, "apr": APR, "irgan": IRGAN, "cfgan": CFGAN, "hard-negative": HardNegatives,
+    "advinfonce": AdvInfoNCE,
+}  # fmt: skip
+
+__all__ = ["APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "EmbeddingGame", "HardNegatives"]

@@ -2,32 +2,40 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
-from gan_rec.adversaries.ball import project
-from gan_rec.data.sampling import Positives, sample_negatives
-from gan_rec.random import bernoulli
+from gan_rec.adversaries.ball import Ball
+from gan_rec.data.sampling import Positives
+from gan_rec.games import batches
+from gan_rec.games.batches import Batch
+from gan_rec.games.joint import METRICS, weight
+from gan_rec.games.rows import RowLoss, with_gradient
 
+FORMS = ("alpha", "article-alpha", "article-beta", "beta")
+RADII = ("equal", "by-loss")
+FEEDING = ("joint", "alternate")
 
-class Batch(NamedTuple):
-    """B users with what is to be found for them: a set of targets, or a list with the positive item first."""
-
-    users: Int[Array, " B"]
-    history: Float[Array, "B I"] | None  # what the recommender may see; None if it reads no history
-    targets: Float[Array, "B I"] | None  # softmax: 1 where an item is to be found
-    items: Int[Array, "B list"] | None  # pairwise losses: the observed item, then K sampled ones
+# The loss on clean rows and the loss on adversarial rows; None stands for the game's own.
+_PARTS = {
+    "alpha": (None, None),
+    "article-alpha": (losses.positives_only, losses.negatives_only),
+    "article-beta": (losses.bce, losses.beta_term),
+    "beta": (losses.bce, losses.negatives_only),
+}
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["alpha", "epsilon"],
-    meta_fields=["loss", "hide", "negatives", "reads_history"],
-)
+    data_fields=["alpha", "epsilon", "beta", "weight"],
+    meta_fields=[
+        "loss", "hide", "negatives", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared",
+        "reuses", "accumulates",
+    ],
+)  # fmt: skip
 @dataclass(frozen=True)
 class EmbeddingGame:
     """Recommender: min alpha L(u, v) + (1 - alpha) L(u', v'). Adversary: max L(u', v') over what it makes of u and v.
@@ -37,102 +45,215 @@ class EmbeddingGame:
 
     Args:
         alpha: weight of the data loss, in [0, 1]. At 1 the adversary neither plays nor costs anything: the twin.
-        epsilon: radius of the ball, relative to the length of the row under attack.
-        loss: "softmax" (a batch is users), "bpr" or "sampled-softmax" (a batch is pairs).
+        epsilon: radius of the ball, relative to the length of the row under attack. At 0 it does not play either.
+        beta: weight of the adversary's term in the forms named after it.
+        weight: alpha as an automatic rule has set it; None leaves it at `alpha`.
+        loss: "softmax" (a batch is users), "bpr", "sampled-softmax" or "bce" (a batch is pairs).
         hide: softmax only: chance that an item of the history is hidden from the recommender and so a target.
             A recommender that reads no history has all of it as targets.
         negatives: K, items sampled for each pair; not used by softmax.
         reads_history: whether the recommender is given histories.
+        profiles: whether the adversary is given histories.
+        norm: of the ball, "l2" or "linf"; see `gan_rec.adversaries.ball.Ball`.
+        radii: "equal", or "by-loss": users whom the model fits closely are the vulnerable ones and get a larger
+            ball, up to 2 epsilon (Zhang et al., RecSys 2024, whose weight sigmoid((mean loss - loss) / mean loss) is
+            doubled here, so that the average user gets epsilon). With softmax item rows, which users share, stay at
+            epsilon; with the other losses a user's radius is that of each pair.
+        form: how both terms are put together. "alpha" as above. Those of the article (section 4) need "bce":
+            "article-alpha": alpha L_data + (1 - alpha) L_adv as printed, L_data of the clean positives alone and
+            L_adv of the adversarial negatives alone; "article-beta": cross-entropy + beta times the printed third term
+            on adversarial rows, which is unbounded below but for a clip, see `losses.beta_term`; "beta": the
+            well-posed reading, adversarial negatives as further negatives with weight beta.
+        feeding: "joint": both terms in every step. "alternate", as in the article (section 3.2): an original batch,
+            then an adversarial one, by turns; alpha then only says whether the adversary plays.
+        shared: one perturbation for each row of the tables, as in APR, rather than for each place where the row
+            occurs in the batch.
+        reuses: the adversary takes the gradient of the last original batch, which is played again ("free").
+        accumulates: the adversary takes the gradients of all batches so far, of which this part is left a batch later;
+            0: of this batch alone. Needs `shared`, since only rows of tables are the same rows in the next batch.
     """
 
     alpha: float | Float[Array, ""] = 0.5
     epsilon: float | Float[Array, ""] = 0.1
+    beta: float | Float[Array, ""] = 0.5
+    weight: float | Float[Array, ""] | None = None
     loss: str = "softmax"
     hide: float = 0.2
     negatives: int = 1
     reads_history: bool = True
+    profiles: bool = False
+    norm: str = "l2"
+    radii: str = "equal"
+    form: str = "alpha"
+    feeding: str = "joint"
+    shared: bool = False
+    reuses: bool = False
+    accumulates: float = 0.0
 
-    metrics = ("data_loss", "adversarial_loss")
+    metrics = METRICS
+
+    @property
+    def plays(self):
+        """Whether the adversary takes part."""
+        return (jnp.asarray(self.alpha) < 1) & (jnp.asarray(self.epsilon) > 0)
+
+    @property
+    def alternates(self) -> bool:
+        """Whether a step is either on original or on adversarial rows."""
+        return self.reuses or self.feeding == "alternate"
 
     def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
-        """The most rows that an epoch can have (fixed by shapes) and the number it has: of users, or of pairs."""
-        if self.loss == "softmax":
-            return positives.active.shape[0], positives.n_active
-        return positives.users.shape[0], positives.n_pairs
+        """See `gan_rec.games.batches.size`."""
+        return batches.size(positives, of_users=self.loss == "softmax")
 
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`."""
+        options = {"reads_history": self.reads_history, "profile": self.profiles}
         if self.loss == "softmax":
-            return self._draw_users(positives, positives.active[rows], key)
-        return self._draw_pairs(positives, positives.users[rows], positives.items[rows], key)
-
-    def _draw_users(self, positives, users, key) -> Batch:
-        history = positives.history(users)
-        if not self.reads_history:
-            return Batch(users, history=None, targets=history, items=None)
-        targets = history * bernoulli(key, self.hide, history.shape)
-        return Batch(users, history=history - targets, targets=targets, items=None)
-
-    def _draw_pairs(self, positives, users, items, key) -> Batch:
-        history = None
-        if self.reads_history:
-            history = positives.history(users).at[jnp.arange(users.shape[0]), items].set(0.0)
-        sampled = sample_negatives(positives, users, self.negatives, key)
-        return Batch(users, history, targets=None, items=jnp.concatenate([items[:, None], sampled], axis=1))
+            return batches.draw_users(positives, positives.active[rows], key, hide=self.hide, **options)
+        return batches.draw_pairs(positives, rows, key, negatives=self.negatives, **options)
 
     def representations(self, recommender, batch: Batch, key: PRNGKeyArray | None):
-        """User rows `[B, D]` and item rows `[I, D]` (softmax) or `[B, 1 + K, D]`; without a key nothing is dropped."""
-        return recommender.users(batch.users, batch.history, key), recommender.items(batch.items)
+        """User rows `[B, D]` and item rows `[I, D]` (softmax) or `[B, 1 + K, D]`; without a key nothing is dropped.
 
-    def loss_of(self, recommender, batch: Batch):
+        A game with `shared` rows takes whole tables: `[I, D]`, and `[U, D]` if the recommender reads no history.
+        """
+        ids = None if self.shared and batch.history is None else batch.users
+        users = recommender.users(ids, batch.history, key)
+        return users, recommender.items(None if self.shared else batch.items)
+
+    def loss_of(self, recommender, batch: Batch, rows=None) -> RowLoss:
         """The data loss as a function of user and item rows, which is what an adversary attacks."""
+        return RowLoss(recommender, batch, self.loss, rows, shared=self.shared)
 
-        def loss(users, items):
-            scores = recommender.score(users, items)
-            if self.loss == "softmax":
-                candidates = 1.0 - batch.history if self.reads_history else jnp.ones_like(scores)
-                return losses.softmax(scores, batch.targets, candidates)
-            pairwise = {"bpr": losses.bpr, "sampled-softmax": losses.sampled_softmax}[self.loss]
-            return pairwise(scores[:, 0], scores[:, 1:])
+    def ball(self, loss: RowLoss, users, items) -> Ball:
+        """How far the adversary may go on this batch."""
+        if self.radii == "equal":
+            return Ball(self.epsilon, self.epsilon, self.norm)
+        losses_by_row = jax.lax.stop_gradient(loss.named(self.loss).by_row(users, items))
+        mean = jnp.mean(losses_by_row)
+        radius = self.epsilon * 2 * jax.nn.sigmoid((mean - losses_by_row) / jnp.maximum(mean, 1e-6))
+        if items.ndim == 3:
+            return Ball(radius, radius, self.norm)
+        if self.shared and loss.batch.history is None:  # user rows are the whole table
+            sums, counts = (
+                jnp.zeros(users.shape[0]).at[loss.batch.users].add(x) for x in (radius, jnp.ones_like(radius))
+            )
+            radius = jnp.where(counts > 0, sums / jnp.maximum(counts, 1), self.epsilon)
+        return Ball(radius, self.epsilon, self.norm)
 
-        return loss
-
-    def attack(self, adversary, loss, users, items, key: PRNGKeyArray):
+    def attack(self, adversary, loss: RowLoss, users, items, key: PRNGKeyArray):
         """The adversary's rows, brought back into the ball wherever it left it.
 
         A class that says `bounded = True` of itself is taken at its word, which makes an epoch of `mf` a quarter
         shorter; what inherits from it is not.
         """
-        moved = adversary(loss, users, items, key, self.epsilon)
+        ball = self.ball(loss, users, items)
+        moved = adversary(loss, users, items, key, ball)
         if vars(type(adversary)).get("bounded", False):
             return moved
-        return tuple(project(m, rows, self.epsilon) for m, rows in zip(moved, (users, items), strict=True))
+        return ball.project(tuple(moved), (users, items))
 
     def recommender_loss(self, recommender, adversary, batch: Batch, key: PRNGKeyArray):
-        """Joint loss to be minimised over the recommender, and its parts."""
+        """Joint loss to be minimised over the recommender, and its parts.
+
+        A game that reuses or accumulates gradients also returns "offsets", which the next batch is to carry.
+        """
         tower_key, attack_key = jax.random.split(key)
-        loss = self.loss_of(recommender, batch)
-        users, items = self.representations(recommender, batch, tower_key)
+        rows = self.representations(recommender, batch, tower_key)
+        terms = _Terms(self, recommender, rows, batch)
+        if self.alternates:
+            return self._one_term(terms, jax.lax.stop_gradient(adversary), attack_key)
+        data, data_gradient = terms.data()
+        known = self._accumulate(batch, data_gradient[1])
+        adversarial, gradient = jax.lax.cond(
+            self.plays,
+            lambda: terms.adversarial(jax.lax.stop_gradient(adversary), attack_key, known),
+            lambda: (jnp.zeros(()), jax.tree.map(jnp.zeros_like, terms.tree)),
+        )
+        a, b = self.weights()
+        combined = jax.tree.map(lambda x, y: a * x + b * y, data_gradient, gradient)
+        parts = {"data_loss": data, "adversarial_loss": adversarial}
+        if self.accumulates:
+            parts["offsets"] = known
+        return with_gradient(a * data + b * adversarial, terms.tree, combined), parts
 
-        def adversarial_loss():
-            constants = jax.lax.stop_gradient((users, items))
-            moved = self.attack(jax.lax.stop_gradient(adversary), loss, *constants, attack_key)
-            offsets = jax.lax.stop_gradient(jax.tree.map(jnp.subtract, moved, constants))
-            return loss(users + offsets[0], items + offsets[1])
+    def _accumulate(self, batch: Batch, gradient):
+        """The gradient at the clean rows, with what is left of the earlier batches' in a game that accumulates."""
+        if not self.accumulates:
+            return gradient
+        return jax.tree.map(lambda old, new: self.accumulates * old + new, batch.offsets, gradient)
 
-        data = loss(users, items)
-        adversarial = jax.lax.cond(self.plays, adversarial_loss, lambda: jnp.zeros(()))
-        joint = self.alpha * data + (1 - self.alpha) * adversarial
-        return joint, {"data_loss": data, "adversarial_loss": adversarial}
+    def _one_term(self, terms: "_Terms", adversary, key: PRNGKeyArray):
+        """The loss of one turn; with `reuses`, what the next turn on this batch shall add to the rows."""
+        turn = self.plays & (terms.batch.turn == 1)
+        value, gradient = jax.lax.cond(turn, lambda: terms.adversarial(adversary, key), terms.data)
+        parts = {"data_loss": jnp.where(turn, 0.0, value), "adversarial_loss": jnp.where(turn, value, 0.0)}
+        if self.reuses:
+            moved = self.ball(terms.loss(None, self.loss), *terms.clean).step(terms.clean, gradient[1])
+            parts["offsets"] = jax.tree.map(jnp.subtract, moved, terms.clean)
+        return with_gradient(value, terms.tree, gradient), parts
+
+    def weights(self):
+        """Of the loss on clean rows and of that on adversarial rows."""
+        alpha = weight(self)
+        a, b = (alpha, 1 - alpha) if "alpha" in self.form else (1.0, self.beta)
+        return jnp.where(self.plays, a, 1.0), jnp.where(self.plays, b, 0.0)
 
     def adversary_loss(self, adversary, recommender, batch: Batch, key: PRNGKeyArray):
         """Minus the recommender's loss on adversarial rows, to be minimised over the adversary."""
         tower_key, attack_key = jax.random.split(key)
         rows = jax.lax.stop_gradient(self.representations(recommender, batch, tower_key))
-        loss = self.loss_of(recommender, batch)
+        loss = RowLoss(recommender, batch, _PARTS[self.form][1] or self.loss, rows, shared=self.shared)
         return -loss(*self.attack(adversary, loss, *rows, attack_key))
 
-    @property
-    def plays(self):
-        """Whether the adversary takes part."""
-        return self.alpha < 1
+
+class _Terms:
+    """Both terms of the recommender's loss on a batch, each with its gradient by `tree`.
+
+    The losses are differentiated by the rows, and by the recommender once more only if its score has parameters.
+    """
+
+    def __init__(self, game: EmbeddingGame, recommender, rows: tuple, batch: Batch):
+        scorer = recommender if getattr(recommender, "score_has_parameters", False) else None
+        self.game, self.batch, self.tree = game, batch, (scorer, tuple(rows))
+        self.recommender, self.clean = jax.lax.stop_gradient((recommender, tuple(rows)))
+        self.first, self.second = (name or game.loss for name in _PARTS[game.form])
+
+    def loss(self, scorer, name) -> RowLoss:
+        """A loss on this batch, a function of rows; a `scorer` stands in for the constant recommender."""
+        model = self.recommender if scorer is None else scorer
+        return RowLoss(model, self.batch, name, self.clean, shared=self.game.shared)
+
+    def data(self):
+        """The loss on clean rows."""
+        return jax.value_and_grad(lambda tree: self.loss(tree[0], self.first)(*tree[1]))(
+            jax.lax.stop_gradient(self.tree)
+        )
+
+    def adversarial(self, adversary, key: PRNGKeyArray, known=None):
+        """The loss on adversarial rows; `known` is the gradient of the data loss by the clean rows."""
+        virtual = getattr(adversary, "virtual", False) and self.game.form == "alpha"
+
+        def value(tree):
+            own = self.loss(tree[0], self.second)
+            return own.divergence(*tree[1]) if virtual else own(*tree[1])
+
+        fakes = self.fakes(adversary, key, known)
+        return jax.value_and_grad(value)(jax.lax.stop_gradient((self.tree[0], fakes)))
+
+    def fakes(self, adversary, key: PRNGKeyArray, known) -> tuple:
+        """Adversarial rows."""
+        if self.game.reuses:
+            return jax.tree.map(jnp.add, self.clean, self.batch.offsets)
+        attacked = self.loss(None, self.second)
+        attacked.known_gradient = known if self.first == self.second else None
+        return tuple(self.game.attack(adversary, attacked, *self.clean, key))
+
+
+APR = partial(EmbeddingGame, loss="bpr", shared=True)
+"""Adversarial personalised ranking: the embedding game with BPR and one perturbation for each row of the tables.
+
+He et al., SIGIR 2018, equation 7, with lambda = (1 - alpha) / alpha and a radius relative to each row's length rather
+than one length for all. With `mf` and `fgm` this is AMF.
+"""

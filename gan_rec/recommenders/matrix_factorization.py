@@ -1,6 +1,7 @@
 """Matrix factorisation: a free vector for every user and every item."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -14,27 +15,33 @@ class MatrixFactorization(nnx.Module):
         n_users: U.
         n_items: I.
         dim: D, the embedding size.
+        bias: whether items have a bias. It is one more entry of their rows, and all user rows end with a 1.
         rngs: source of the initial values, N(0, 1 / D): a random score has a standard deviation of 1 / sqrt(D).
     """
 
     reads_history = False
 
-    def __init__(self, n_users: int, n_items: int, dim: int = 64, *, rngs: nnx.Rngs):
+    def __init__(self, n_users: int, n_items: int, dim: int = 64, *, bias: bool = False, rngs: nnx.Rngs):
         def embedding(n: int) -> nnx.Param:
             return nnx.Param(jax.random.normal(rngs.params(), (n, dim)) * dim**-0.5)
 
         self.user_embedding = embedding(n_users)
         self.item_embedding = embedding(n_items)
+        self.item_bias = nnx.Param(jnp.zeros((n_items, 1))) if bias else None
 
     def users(
-        self, ids: Int[Array, " B"], history: Float[Array, "B I"] | None = None, key: PRNGKeyArray | None = None
-    ) -> Float[Array, "B D"]:
-        """User representations `[B, D]`. `history` and `key` are not used."""
-        return self.user_embedding[ids]
+        self, ids: Int[Array, "*n"] | None, history: Float[Array, "B I"] | None = None, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "_ D"]:
+        """User representations `[B, D]`, or of all users `[U, D]`. `history` and `key` are not used."""
+        rows = self.user_embedding[...] if ids is None else self.user_embedding[ids]
+        return rows if self.item_bias is None else jnp.concatenate([rows, jnp.ones((rows.shape[0], 1))], axis=1)
 
     def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
         """Item representations of `ids`, or of the whole catalogue `[I, D]`."""
-        return self.item_embedding[...] if ids is None else self.item_embedding[ids]
+        table = self.item_embedding[...]
+        if self.item_bias is not None:
+            table = jnp.concatenate([table, self.item_bias[...]], axis=1)
+        return table if ids is None else table[ids]
 
     def score(self, users: Float[Array, "B D"], items: Float[Array, "*any D"]) -> Float[Array, "B _"]:
         """Scores `[B, I]` or `[B, K]`, see `gan_rec.recommenders.score.dot`."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from gan_rec.adversaries.attacks import FGM, Noise
+from gan_rec.adversaries.attacks import FGM, FGSM, PGD, Noise
 from gan_rec.data.sampling import Positives
 from gan_rec.train.epoch import Schedule, adversary_epoch, init
 
@@ -16,9 +16,12 @@ ATTACKS = {
     "clean": "no perturbation",
     "noise": "a random direction for every row",
     "fgm": "the gradient's direction for every row",
+    "fgsm": "the gradient's signs for every row",
+    "pgd": "the gradient in five steps",
     "generator": "a new generator, trained against these frozen weights",
     "game": "the generator that the adversarial training ended with",
 }
+_FIXED = {"noise": Noise(), "fgm": FGM(), "fgsm": FGSM(), "pgd": PGD()}
 
 
 def train_generator(
@@ -39,7 +42,7 @@ def train_generator(
 def losses_under_attack(
     recommenders, adversaries: dict, game, positives: Positives, key, *, batch_size: int, batches: int = 16
 ) -> dict[str, Float[np.ndarray, " S"]]:
-    """The data loss of each of S recommenders: clean, under noise, under FGM and under given adversaries.
+    """The data loss of each of S recommenders: clean, under attacks without parameters and under given adversaries.
 
     All models see the same batches of the pairs that they were trained on, without dropout, and all perturbations
     have the radius of the game.
@@ -60,7 +63,7 @@ def losses_under_attack(
     def alike(attack):  # an attack without parameters has no leaf that could carry the axis of seeds
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (n_seeds, *x.shape)), attack)
 
-    measured = {"clean": measure(None), "noise": measure(alike(Noise())), "fgm": measure(alike(FGM()))}
+    measured = {"clean": measure(None)} | {name: measure(alike(attack)) for name, attack in _FIXED.items()}
     return {name: np.asarray(x) for name, x in (measured | {n: measure(a) for n, a in adversaries.items()}).items()}
 
 
@@ -70,8 +73,8 @@ def _mean_loss(recommenders, adversaries, *, game, positives: Positives, key, ba
         row_key, draw_key, attack_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (batch_size,), 0, game.size(positives)[1])
         batch = game.draw(positives, rows, draw_key)
-        loss = game.loss_of(recommender, batch)
         users, items = game.representations(recommender, batch, None)
+        loss = game.loss_of(recommender, batch, (users, items))
         if adversary is not None:
             users, items = game.attack(adversary, loss, users, items, attack_key)
         return loss(users, items)

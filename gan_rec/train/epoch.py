@@ -1,14 +1,14 @@
 """The compiled epoch: both players, all batches, all seeds, in one program."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from gan_rec.data.sampling import shuffle
 
@@ -21,13 +21,15 @@ class State(NamedTuple):
     recommender_opt: Any
     adversary_opt: Any
     average: Any  # moving average of the recommender's weights, which is what gets evaluated
+    alpha: Float[Array, ""]  # weight of the data loss, which an automatic rule may change between epochs
     epoch: Int[Array, ""]  # epochs played
+    memory: Any = None  # gradients that a game accumulates; None: it begins anew in every epoch
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "weight_decay", "average", "adversary_learning_rate"],
-    meta_fields=["batch_size", "adversary_steps"],
+    meta_fields=["batch_size", "adversary_steps", "recommender_steps"],
 )
 @dataclass(frozen=True)
 class Schedule:
@@ -39,7 +41,8 @@ class Schedule:
         weight_decay: decoupled, of the recommender; each step shrinks its weights by learning_rate * weight_decay.
         average: decay per epoch of the recommender's moving average; 0 evaluates the last weights.
         adversary_learning_rate: of the adversary (Adam).
-        adversary_steps: steps of the adversary before each step of the recommender.
+        adversary_steps: steps of the adversary on each batch, before those of the recommender.
+        recommender_steps: steps of the recommender on each batch.
     """
 
     batch_size: int = 128
@@ -48,6 +51,7 @@ class Schedule:
     average: float = 0.95
     adversary_learning_rate: float = 1e-3
     adversary_steps: int = 1
+    recommender_steps: int = 1
 
     def recommender_optimizer(self) -> optax.GradientTransformation:
         """AdamW (Loshchilov and Hutter, ICLR 2019)."""
@@ -59,16 +63,8 @@ class Schedule:
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-@partial(jax.vmap, in_axes=(None, None, None, 0))
-def init(make_recommender: Callable, make_adversary: Callable, schedule: Schedule, key) -> State:
-    """State before the first epoch of S seeds.
-
-    Args:
-        make_recommender, make_adversary: key -> module. The two get separate keys, so that the recommender starts from
-            the same values whatever plays against it.
-        schedule: for the optimisers' states.
-        key: `[S]` keys.
-    """
+@partial(jax.vmap, in_axes=(None, None, None, 0, None))
+def _init(make_recommender, make_adversary, schedule: Schedule, key, alpha) -> State:
     recommender_key, adversary_key = jax.random.split(key)
     recommender, adversary = make_recommender(recommender_key), make_adversary(adversary_key)
     return State(
@@ -77,8 +73,22 @@ def init(make_recommender: Callable, make_adversary: Callable, schedule: Schedul
         recommender_opt=schedule.recommender_optimizer().init(recommender),
         adversary_opt=schedule.adversary_optimizer().init(adversary),
         average=jax.tree.map(jnp.copy, recommender),
+        alpha=jnp.asarray(alpha, jnp.float32),
         epoch=jnp.zeros((), jnp.int32),
     )
+
+
+def init(make_recommender: Callable, make_adversary: Callable, schedule: Schedule, key, alpha: float = 0.5) -> State:
+    """State before the first epoch of S seeds.
+
+    Args:
+        make_recommender, make_adversary: key -> module. The two get separate keys, so that the recommender starts from
+            the same values whatever plays against it.
+        schedule: for the optimisers' states.
+        key: `[S]` keys.
+        alpha: the game's weight of the data loss.
+    """
+    return _init(make_recommender, make_adversary, schedule, key, alpha)
 
 
 def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State, dict]:
@@ -92,45 +102,108 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
     order_key, steps_key = jax.random.split(jax.random.fold_in(key, state.epoch))
     order = shuffle(order_key, capacity, size)
     n_steps = -(-size // schedule.batch_size)
+    game = replace(game, weight=state.alpha) if hasattr(game, "weight") else game
+
+    def draw(number, key):
+        # The last batch is filled up from the start of the order, so that every batch is full.
+        rows = order[(number * schedule.batch_size + jnp.arange(schedule.batch_size)) % size]
+        return game.draw(positives, rows, key)
 
     def step(i, carry):
-        state, sums = carry
-        draw_key, adversary_key, recommender_key = jax.random.split(jax.random.fold_in(steps_key, i), 3)
-        # The last batch is filled up from the start of the order, so that every batch is full.
-        rows = order[(i * schedule.batch_size + jnp.arange(schedule.batch_size)) % size]
-        batch = game.draw(positives, rows, draw_key)
+        state, memory, sums = carry
+        number, batch_of = _turn(game, i)
+        draw_key, adversary_key, recommender_key = jax.random.split(jax.random.fold_in(steps_key, number), 3)
+        batch = batch_of(draw(number, draw_key), memory)
         # Only what may change passes through the branch: what passes is copied.
-        adversary, opt = jax.lax.cond(
-            game.plays,
+        adversary, opt, loss = jax.lax.cond(
+            _attacks(game, batch),
             lambda state: _move_adversary(state, game, schedule, batch, adversary_key),
-            lambda state: (state.adversary, state.adversary_opt),
+            lambda state: (state.adversary, state.adversary_opt, jnp.zeros(())),
             state,
         )
         state = state._replace(adversary=adversary, adversary_opt=opt)
         state, parts = _move_recommender(state, game, schedule, batch, recommender_key)
-        return state, jax.tree.map(jnp.add, sums, parts)
+        memory = parts.pop("offsets", memory)
+        return state, memory, jax.tree.map(jnp.add, sums, parts | {"adversary_loss": loss})
 
-    sums = {name: jnp.zeros(()) for name in game.metrics}
-    state, sums = jax.lax.fori_loop(0, n_steps, step, (state, sums))
-    metrics = {name: total / n_steps for name, total in sums.items()}
+    sums = {name: jnp.zeros(()) for name in (*game.metrics, "adversary_loss")}
+    kept, state = state.memory, state._replace(memory=None)
+    memory = _blank(state, game, draw) if kept is None else kept
+    state, memory, sums = jax.lax.fori_loop(0, n_steps, step, (state, memory, sums))
+    state = state._replace(memory=None if kept is None else memory)
+    metrics = {name: total / _occurrences(name, game, n_steps) for name, total in sums.items()}
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((state.recommender, state.adversary))]
     return _average(state, schedule), metrics | {"finite": jnp.all(jnp.stack(finite))}
 
 
+def _turn(game, i) -> tuple:
+    """Which batch the i-th step is on, and a function that tells the batch so.
+
+    Games that feed original and adversarial batches by turns play odd steps on adversarial rows; those that reuse a
+    gradient play every batch twice, unless there is no adversary: the twin sees every batch once.
+    """
+    if getattr(game, "accumulates", False):
+        return i, lambda batch, memory: batch._replace(offsets=memory)
+    if not getattr(game, "alternates", False):
+        return i, lambda batch, memory: batch
+    number = jnp.where(game.plays, i // 2, i) if game.reuses else i
+    return number, lambda batch, memory: batch._replace(turn=i % 2, offsets=memory)
+
+
+def _attacks(game, batch):
+    return game.plays & (batch.turn == 1) if getattr(game, "alternates", False) else game.plays
+
+
+def _occurrences(name: str, game, n_steps):
+    """In how many steps of the epoch a metric was measured; 0 elsewhere."""
+    if not getattr(game, "alternates", False):
+        return n_steps
+    attacked = jnp.where(game.plays, n_steps // 2, 0)
+    return jnp.maximum(n_steps - attacked if name == "data_loss" else attacked, 1)
+
+
+def _blank(state: State, game, draw: Callable) -> Any:
+    """What a game that reuses or accumulates gradients finds in its first turn."""
+    if not (getattr(game, "reuses", False) or getattr(game, "accumulates", False)):
+        return None
+    key = jax.random.key(0)
+    rows = jax.eval_shape(lambda: game.representations(state.recommender, draw(0, key), key))
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tuple(rows))
+
+
+@jax.jit
+def with_memory(state: State, positives, game, schedule: Schedule) -> State:
+    """The state of S seeds, ready to keep what the game accumulates from epoch to epoch."""
+
+    def fill(state):
+        rows = jnp.arange(schedule.batch_size)
+        return state._replace(memory=_blank(state, game, lambda number, key: game.draw(positives, rows, key)))
+
+    return jax.vmap(fill)(state)
+
+
 def _move_adversary(state: State, game, schedule: Schedule, batch, key) -> tuple:
-    """The adversary and its optimiser's state after its steps on a batch."""
-    adversary, opt = state.adversary, state.adversary_opt
-    for step_key in jax.random.split(key, schedule.adversary_steps):
-        gradient = jax.grad(game.adversary_loss)(adversary, state.recommender, batch, step_key)
+    """The adversary and its optimiser's state after its steps on a batch, and its loss before the last of them."""
+    adversary, opt, loss = state.adversary, state.adversary_opt, jnp.zeros(())
+    for step_key in jax.random.split(key, schedule.adversary_steps) if jax.tree.leaves(adversary) else ():
+        loss, gradient = jax.value_and_grad(game.adversary_loss)(adversary, state.recommender, batch, step_key)
         updates, opt = schedule.adversary_optimizer().update(gradient, opt, adversary)
         adversary = optax.apply_updates(adversary, updates)
-    return adversary, opt
+    return adversary, opt, loss
 
 
 def _move_recommender(state: State, game, schedule: Schedule, batch, key) -> tuple[State, dict]:
-    gradient, parts = jax.grad(game.recommender_loss, has_aux=True)(state.recommender, state.adversary, batch, key)
-    updates, opt = schedule.recommender_optimizer().update(gradient, state.recommender_opt, state.recommender)
-    return state._replace(recommender=optax.apply_updates(state.recommender, updates), recommender_opt=opt), parts
+    """The state after the recommender's steps on a batch, and the parts of the last one's loss."""
+    # One step takes the key as it is.
+    keys = [key] if schedule.recommender_steps == 1 else jax.random.split(key, schedule.recommender_steps)
+    for step_key in keys:
+        gradient, parts = jax.grad(game.recommender_loss, has_aux=True)(
+            state.recommender, state.adversary, batch, step_key
+        )
+        updates, opt = schedule.recommender_optimizer().update(gradient, state.recommender_opt, state.recommender)
+        recommender = optax.apply_updates(state.recommender, updates)
+        state = state._replace(recommender=recommender, recommender_opt=opt)
+    return state, parts
 
 
 def _average(state: State, schedule: Schedule) -> State:
@@ -160,7 +233,7 @@ def adversary_epoch(state: State, positives, game, schedule: Schedule, keys, *, 
             row_key, draw_key, move_key = jax.random.split(key, 3)
             rows = jax.random.randint(row_key, (schedule.batch_size,), 0, game.size(positives)[1])
             batch = game.draw(positives, rows, draw_key)
-            adversary, opt = _move_adversary(state, game, schedule, batch, move_key)
+            adversary, opt, _ = _move_adversary(state, game, schedule, batch, move_key)
             return state._replace(adversary=adversary, adversary_opt=opt), None
 
         return jax.lax.scan(step, state, jax.random.split(key, steps))[0]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -15,7 +15,8 @@ from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.metrics import parse
-from gan_rec.train.epoch import Schedule, State, epoch, init
+from gan_rec.train.balance import rebalance
+from gan_rec.train.epoch import Schedule, State, epoch, init, with_memory
 
 
 class TrainingDivergedError(UserError):
@@ -33,6 +34,10 @@ class Budget:
         select_on: the validation metric that chooses the epoch, for example "NDCG@20".
         refit: train anew on train + validation for the chosen number of epochs.
         checkpoint_every: epochs between two checkpoints.
+        warm_up: epochs before the adversary joins: the recommender's pre-training.
+        warm_up_learning_rate: of the recommender in these epochs; None: the schedule's.
+        balance: who sets alpha: "fixed", or a rule of `gan_rec.train.balance.rebalance` after every epoch of the
+            selection. The refit keeps each seed's alpha of the chosen epoch.
     """
 
     epochs: int = 120
@@ -41,6 +46,9 @@ class Budget:
     select_on: str = "NDCG@20"
     refit: bool = True
     checkpoint_every: int = 20
+    warm_up: int = 0
+    warm_up_learning_rate: float | None = None
+    balance: str = "fixed"
 
 
 class Kept(NamedTuple):
@@ -48,6 +56,7 @@ class Kept(NamedTuple):
 
     recommender: Any
     adversary: Any
+    alpha: Float[Array, " S"]  # weight of the data loss
     epoch: Int[Array, " S"]
     score: Float[Array, " S"]  # validation metric at that epoch; NaN where none was measured
 
@@ -102,6 +111,7 @@ class Training:
         seeds: S seeds; each is a training of its own, in the same program.
         observers: told of every phase and epoch.
         store: where checkpoints go; None keeps none.
+        side: "user", or "item": the game is played on transposed pairs, whose users are the data's items.
     """
 
     game: Any
@@ -112,6 +122,7 @@ class Training:
     seeds: tuple[int, ...]
     observers: tuple[Observer, ...] = ()
     store: Store | None = None
+    side: str = "user"
 
     def fit(self, train: Interactions, valid: Interactions) -> Fit:
         """Choose the epoch of every seed on `valid`, then refit on both parts. No test part can be reached from here.
@@ -120,12 +131,19 @@ class Training:
             TrainingDivergedError: naming epoch and seed. The last checkpoint before it is kept.
         """
         capacity = len(train) + len(valid)
-        selected = self._phase("selection", to_device(train, capacity), self._select(valid), self.budget.epochs)
+        positives = self._sided(train, capacity)
+        # Of the capacity that the training pairs have, so that both fit into one program.
+        held_out = None if self.budget.balance == "fixed" else self._sided(valid, capacity)
+        review = self._select(valid, to_device(train, capacity))
+        selected = self._phase("selection", positives, review, self.budget.epochs, held_out=held_out)
         if not self.budget.refit:
             return Fit(selected, selected)
-        chosen = np.asarray(selected.epoch)
-        final = self._phase("refit", to_device(train.concat(valid)), self._keep_at(chosen), int(chosen.max()))
+        chosen, positives = np.asarray(selected.epoch), self._sided(train.concat(valid))
+        final = self._phase("refit", positives, self._keep_at(chosen), int(chosen.max()), alpha=selected.alpha)
         return Fit(selected, final)
+
+    def _sided(self, pairs: Interactions, capacity: int | None = None) -> Positives:
+        return to_device(pairs.transposed() if self.side == "item" else pairs, capacity)
 
     def restore(self) -> Fit:
         """What an earlier `fit` left in the store.
@@ -144,9 +162,16 @@ class Training:
         """A key for the initial values and one for the game, `[S, 2]`."""
         return jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
 
-    def _phase(self, name: str, positives: Positives, review: Callable, epochs: int) -> Kept:
+    def _phase(
+        self, name: str, positives: Positives, review: Callable, epochs: int, *, held_out=None, alpha=None
+    ) -> Kept:
         keys = self._keys()
         progress = self._begin(keys[:, 0])
+        if getattr(self.game, "accumulates", 0):
+            state = with_memory(progress.state, positives, self.game, self.schedule)
+            progress = progress._replace(state=state)
+        if alpha is not None:
+            progress = progress._replace(state=progress.state._replace(alpha=jnp.copy(alpha)))
         if self.store is not None:
             done = self.store.restore(f"{name}-result", progress.kept)
             if done is not None:
@@ -158,7 +183,9 @@ class Training:
         saved = first
         for number in range(first + 1, epochs + 1):
             state, rows = self._epoch(name, number, saved, progress.state, positives, keys[:, 1])
-            progress = review(progress._replace(state=state), number, positives, rows)
+            progress = review(progress._replace(state=state), number, rows)
+            if held_out is not None:
+                progress = self._rebalance(progress, number, positives, held_out, keys[:, 1], rows)
             for observer in self.observers:
                 observer.tell(rows)
             if np.all(progress.stopped):
@@ -171,21 +198,39 @@ class Training:
         return progress.kept
 
     def _begin(self, keys) -> Progress:
-        state = init(self.make_recommender, self.make_adversary, self.schedule, keys)
+        state = init(self.make_recommender, self.make_adversary, self.schedule, keys, self.game.alpha)
         n_seeds = len(self.seeds)
         # Copies: the epoch takes the buffers of the state that it is given.
-        kept = jax.tree.map(jnp.copy, (state.average, state.adversary))
+        kept = jax.tree.map(jnp.copy, (state.average, state.adversary, state.alpha))
         return Progress(
             state,
             Kept(*kept, epoch=jnp.zeros(n_seeds, jnp.int32), score=jnp.full(n_seeds, -jnp.inf)),
             stopped=jnp.zeros(n_seeds, bool),
         )
 
+    def _at(self, number: int) -> tuple:
+        """Game and schedule of an epoch: before the adversary joins the game is the twin's."""
+        if number > self.budget.warm_up:
+            return self.game, self.schedule
+        rate = self.budget.warm_up_learning_rate
+        schedule = self.schedule if rate is None else replace(self.schedule, learning_rate=rate)
+        return (replace(self.game, alpha=1.0) if self.budget.warm_up else self.game), schedule
+
+    def _rebalance(self, progress: Progress, number: int, positives, held_out, keys, rows: list[dict]) -> Progress:
+        state = progress.state
+        for row, alpha in zip(rows, np.asarray(state.alpha), strict=True):
+            row["alpha"] = float(alpha)
+        if number <= self.budget.warm_up:
+            return progress
+        rule = {"rule": self.budget.balance}
+        alpha = rebalance(state, positives, held_out, self.game, self.schedule, keys, **rule)
+        return progress._replace(state=state._replace(alpha=alpha))
+
     def _epoch(
         self, phase: str, number: int, saved: int, state: State, positives: Positives, keys
     ) -> tuple[State, list[dict]]:
         start = time.perf_counter()
-        state, metrics = epoch(state, positives, self.game, self.schedule, keys)
+        state, metrics = epoch(state, positives, *self._at(number), keys)
         metrics = jax.device_get(metrics)
         seconds = time.perf_counter() - start
         finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0) & metrics.pop("finite")
@@ -203,14 +248,15 @@ class Training:
             for i, seed in enumerate(self.seeds)
         ]
 
-    def _select(self, valid: Interactions) -> Callable:
+    def _select(self, valid: Interactions, known: Positives) -> Callable:
         metric, every, patience = self.budget.select_on, self.budget.evaluate_every, self.budget.patience
         _, k = parse(metric)
 
-        def review(progress: Progress, number: int, positives: Positives, rows: list[dict]) -> Progress:
+        def review(progress: Progress, number: int, rows: list[dict]) -> Progress:
             if number % every and number != self.budget.epochs:
                 return progress
-            score = evaluate_ranking(progress.state.average, positives, valid, (k,)).per_seed(metric)
+            average = progress.state.average
+            score = evaluate_ranking(average, known, valid, (k,), side=self.side).per_seed(metric)
             score = score.astype(np.float32)  # as it is kept: else equal scores would seem to get better
             for row, value in zip(rows, score, strict=True):
                 row[f"validation {metric}"] = float(value)
@@ -221,7 +267,7 @@ class Training:
         return review
 
     def _keep_at(self, chosen: np.ndarray) -> Callable:
-        def review(progress: Progress, number: int, positives: Positives, rows: list[dict]) -> Progress:
+        def review(progress: Progress, number: int, rows: list[dict]) -> Progress:
             score = jnp.full(len(self.seeds), jnp.nan)
             return progress._replace(kept=_keep(progress, jnp.asarray(chosen == number), number, score))
 
@@ -235,5 +281,6 @@ def _keep(progress: Progress, where: Bool[Array, " S"], epoch: int, score: Float
     def choose(new, old):
         return jnp.where(where.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
-    now = Kept(progress.state.average, progress.state.adversary, jnp.full(where.shape, epoch, jnp.int32), score)
+    state = progress.state
+    now = Kept(state.average, state.adversary, state.alpha, jnp.full(where.shape, epoch, jnp.int32), score)
     return jax.tree.map(choose, now, progress.kept)

@@ -1,0 +1,188 @@
+"""What can be chosen: games, recommenders and adversaries by name, which fit together, and whose option is whose.
+
+The names and defaults stand here rather than in the classes so that mistakes and --help answer before JAX is loaded; a
+test keeps both alike.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gan_rec.errors import UserError
+
+_ATTACKS = ("noise", "clipped-noise", "fgsm", "fgm", "pgd", "vat", "free")
+_GENERATORS = ("generator", "attention", "hull", "profile")
+
+
+@dataclass(frozen=True)
+class Game:
+    """A game by name: who can play the other part, and its options with their defaults."""
+
+    adversaries: tuple[str, ...]  # the first is the default
+    options: dict[str, Any]
+    losses: tuple[str, ...] = ()  # the first is the default; () where the game brings its own
+    own_adversary: bool = False  # whether a user's class can play
+
+
+_ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
+GAMES = {
+    "embedding": Game(
+        ("generator", *_GENERATORS[1:], *_ATTACKS),
+        {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1},
+        ("softmax", "bpr", "sampled-softmax", "bce"),
+        own_adversary=True,
+    ),
+    "apr": Game(
+        ("fgm", "accumulated", "fgsm", "pgd", "vat", "free", "noise", "clipped-noise", "generator", "hull"),
+        {"alpha": 0.5, **_ROWS, "epsilon": 0.5, "negatives": 1},
+        ("bpr", "sampled-softmax", "bce"),
+        own_adversary=True,
+    ),
+    "irgan": Game(
+        ("pair-critic",),
+        {
+            "alpha": 0.0, "ranker": "generator", "critic_loss": "minimax", "samples": 32, "temperature": 1.0,
+            "positive_share": 0.2, "hide": 0.2,
+        },
+    ),
+    "cfgan": Game(
+        ("vector-critic",),
+        {
+            "alpha": 0.0, "critic_loss": "wasserstein", "zero_ratio": 0.7, "zero_weight": 0.03, "mask_ratio": 0.1,
+            "penalty": 10.0, "side": "user",
+        },
+    ),
+    "hard-negative": Game(
+        ("own-scores", "hardness"),
+        {"alpha": 0.5, "temperature": 1.0, "entropy": 0.1, "negatives": 16},
+        ("bpr", "bce"),
+    ),
+    "advinfonce": Game(
+        ("hardness",), {"alpha": 0.0, "temperature": 1.0, "entropy": 0.1, "negatives": 64}, ("sampled-softmax",)
+    ),
+}  # fmt: skip
+
+_TOWERS = {"noise": 16, "hidden": 32}
+ADVERSARIES = {
+    "generator": _TOWERS,
+    "attention": _TOWERS,
+    "hull": {**_TOWERS, "anchors": 64},
+    "profile": {**_TOWERS, "anchors": 64, "profile_length": 8},
+    "noise": {},
+    "clipped-noise": {},
+    "fgsm": {},
+    "fgm": {},
+    "pgd": {"attack_steps": 5},
+    "vat": {"attack_steps": 1, "xi": 0.01, "virtual": True},
+    "free": {},
+    "accumulated": {},
+    "pair-critic": {"critic_dim": 16},
+    "vector-critic": {"hidden": 128},
+    "own-scores": {},
+    "hardness": {"hidden": 32},
+}
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A recommender by name: its options, and how it is trained unless said otherwise."""
+
+    options: dict[str, Any]
+    training: dict[str, Any]
+    by_game: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+_COMMON = {"adversary_steps": 1, "recommender_steps": 1, "warm_up": 0}
+# Chosen on validation parts cut from the train part of CFGAN's ML-100K split, the twin's first.
+RECOMMENDERS = {
+    "autoencoder": Recommender(
+        {"dropout": 0.5},
+        dict(
+            loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
+            average=0.97, adversary_learning_rate=3e-3,
+        ),
+        {
+            "cfgan": dict(
+                learning_rate=1e-3, weight_decay=0.1, epochs=200, patience=60, adversary_learning_rate=3e-4,
+                recommender_steps=2,
+            ),
+        },
+    ),
+    "mf": Recommender(
+        {"bias": False},
+        dict(
+            loss="bpr", dim=64, batch_size=1024, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5,
+            average=0.8, adversary_learning_rate=3e-3,
+        ),
+        {
+            "irgan": dict(
+                dim=5, bias=True, batch_size=128, learning_rate=3e-4, weight_decay=0.3, epochs=400, patience=160,
+                warm_up=100, warm_up_learning_rate=1e-2,
+            ),
+            "cfgan": dict(batch_size=128, learning_rate=1e-2, weight_decay=0.1),
+        },
+    ),
+}  # fmt: skip
+
+OPTIONS_OF_ADVERSARIES = tuple(sorted({name for options in ADVERSARIES.values() for name in options}))
+_OPTIONS = set(OPTIONS_OF_ADVERSARIES).union(
+    *(game.options for game in GAMES.values()), *(recommender.options for recommender in RECOMMENDERS.values())
+)
+
+
+def one_of(name: str, value: Any, allowed) -> None:
+    """Raise UserError unless the value is one of those allowed."""
+    if value not in allowed:
+        raise UserError(f"unknown {name} {value!r}; allowed: {', '.join(allowed)}")
+
+
+def is_own(adversary: Any) -> bool:
+    """Whether an adversary is the user's: a class, an instance, or "module:Class"."""
+    return not isinstance(adversary, str) or ":" in adversary
+
+
+def defaults(game: str, recommender: str, adversary: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Values for the options that are None among those given.
+
+    Raises:
+        UserError: names that do not exist or do not fit together, or an option that none of the three has.
+    """
+    one_of("game", game, GAMES)
+    one_of("recommender", recommender, RECOMMENDERS)
+    play, ranker = GAMES[game], RECOMMENDERS[recommender]
+    adversary = play.adversaries[0] if adversary is None else adversary
+    _check_adversary(game, adversary)
+    own = is_own(adversary)
+    options = {**play.options, **ranker.options, **({} if own else ADVERSARIES[adversary])}
+    training = _COMMON | ranker.training | ranker.by_game.get(game, {})
+    if not play.losses:
+        training["loss"] = None
+    elif training["loss"] not in play.losses:
+        training["loss"] = play.losses[0]
+    if given.get("loss") is not None:
+        if not play.losses:
+            raise UserError(f"game {game!r} brings its own loss, so loss {given['loss']!r} cannot be given")
+        one_of("loss", given["loss"], play.losses)
+    # A user's class may have any option that some adversary has; whether it does shows when it is made.
+    allowed = set(options) | (set(OPTIONS_OF_ADVERSARIES) if own else set())
+    for name in sorted(_OPTIONS - allowed):
+        if given.get(name) is not None:
+            players = f"game {game!r} with recommender {recommender!r} and adversary {adversary!r}"
+            raise UserError(f"{name} is no option of {players}; options: {', '.join(sorted(allowed))}")
+    values = options | training | {"adversary": adversary}
+    return {name: value for name, value in values.items() if given.get(name) is None}
+
+
+def _check_adversary(game: str, adversary: Any) -> None:
+    play = GAMES[game]
+    if is_own(adversary):
+        if not play.own_adversary:
+            with_own = ", ".join(name for name, g in GAMES.items() if g.own_adversary)
+            raise UserError(f"game {game!r} takes no adversary of your own; games that do: {with_own}")
+        return
+    own = ", or a class of yours as my_module:MyGenerator" if play.own_adversary else ""
+    if adversary not in ADVERSARIES:
+        raise UserError(f"unknown adversary {adversary!r}; allowed: {', '.join(play.adversaries)}{own}")
+    if adversary not in play.adversaries:
+        raise UserError(
+            f"adversary {adversary!r} does not play game {game!r}; allowed: {', '.join(play.adversaries)}{own}"
+        )

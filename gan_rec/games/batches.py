@@ -1,0 +1,59 @@
+"""How a batch is drawn: users with what is to be found for them, or pairs with sampled negatives."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from gan_rec.data.sampling import Positives, sample_negatives
+from gan_rec.random import bernoulli
+
+
+class Batch(NamedTuple):
+    """B users with what is to be found for them: a set of targets, or a list with the positive item first."""
+
+    users: Int[Array, " B"]
+    history: Float[Array, "B I"] | None  # what the recommender may see; None if it reads no history
+    targets: Float[Array, "B I"] | None  # users: 1 where an item is to be found
+    items: Int[Array, "B list"] | None  # pairs: the observed item, then K sampled ones
+    profile: Float[Array, "B I"] | None = None  # the history that the adversary may see
+    turn: Int[Array, ""] | int = 0  # of a game that feeds original and adversarial batches in turn: 1 if adversarial
+    offsets: Any = None  # what an earlier turn on this batch has left for this one
+
+
+def draw_users(
+    positives: Positives, users: Int[Array, " B"], key: PRNGKeyArray, *, reads_history: bool, hide: float, profile: bool
+) -> Batch:
+    """Users; of the history a part (`hide`) is hidden and to be found, or all of it for a model that reads none."""
+    history = positives.history(users)
+    if not reads_history:
+        return Batch(users, history=None, targets=history, items=None, profile=history if profile else None)
+    targets = history * bernoulli(key, hide, history.shape)
+    visible = history - targets
+    return Batch(users, history=visible, targets=targets, items=None, profile=visible if profile else None)
+
+
+def draw_pairs(
+    positives: Positives,
+    pairs: Int[Array, " B"],
+    key: PRNGKeyArray,
+    *,
+    reads_history: bool,
+    negatives: int,
+    profile: bool,
+) -> Batch:
+    """Observed pairs, each with sampled negatives; the observed item is no part of the history."""
+    users, items = positives.users[pairs], positives.items[pairs]
+    history = None
+    if reads_history or profile:
+        history = positives.history(users).at[jnp.arange(users.shape[0]), items].set(0.0)
+    sampled = sample_negatives(positives, users, negatives, key)
+    listed = jnp.concatenate([items[:, None], sampled], axis=1)
+    return Batch(users, history if reads_history else None, None, listed, profile=history if profile else None)
+
+
+def size(positives: Positives, *, of_users: bool) -> tuple[int, Int[Array, ""]]:
+    """The most rows that an epoch can have (fixed by shapes) and the number it has: of users, or of pairs."""
+    if of_users:
+        return positives.active.shape[0], positives.n_active
+    return positives.users.shape[0], positives.n_pairs

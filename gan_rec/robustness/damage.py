@@ -1,0 +1,141 @@
+"""Damage to the ranking: what becomes of a trained model's metrics when its rows are moved."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from gan_rec.adversaries.ball import everywhere
+from gan_rec.data.interactions import Interactions
+from gan_rec.data.sampling import Positives
+from gan_rec.evaluation.evaluate import Evaluation, evaluate_ranking
+from gan_rec.games.batches import Batch, draw_pairs
+from gan_rec.games.rows import RowLoss
+from gan_rec.recommenders.flipped import flip
+
+_MOST_PAIRS = 2**17  # that the attacked loss is over
+
+
+class Moved(nnx.Module):
+    """A recommender with rows of somebody else's making."""
+
+    reads_history = False
+
+    def __init__(self, recommender: nnx.Module, users: Float[Array, "U D"], items: Float[Array, "I D"]):
+        self.inner, self.user_rows, self.item_rows = recommender, nnx.Param(users), nnx.Param(items)
+
+    def users(self, ids: Int[Array, " B"], history=None, key=None) -> Float[Array, "B D"]:
+        """User representations."""
+        return self.user_rows[ids]
+
+    def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
+        """Item representations."""
+        return self.item_rows[...] if ids is None else self.item_rows[ids]
+
+    def score(self, users: Float[Array, "B D"], items: Float[Array, "*any D"]) -> Float[Array, "B _"]:
+        """The recommender's own."""
+        return self.inner.score(users, items)
+
+
+def evaluate_attacked(
+    recommenders,
+    adversaries,
+    known: Positives,
+    truth: Interactions,
+    ks: tuple[int, ...],
+    key,
+    *,
+    radius: float | Float[Array, " S"],
+    loss: str,
+    norm: str = "l2",
+    side: str = "user",
+) -> Evaluation:
+    """Rank with rows that an adversary has moved by at most `radius` of their length.
+
+    The adversary raises the training loss on what is known (all users, or 131,072 pairs at the most), as whoever
+    attacks a deployed model could; it does not see what is held out. One perturbation of every user and item row
+    serves all of the ranking, as in He et al., SIGIR 2018, table 1.
+
+    Args:
+        recommenders: weights with a leading axis of S.
+        adversaries: S of them, or an attack without parameters.
+        known: pairs known before; histories, mask, and what the loss is over.
+        truth: held-out pairs.
+        ks: cut-offs.
+        key: for what the adversary draws.
+        radius: of all rows; one, or one for each seed.
+        loss: the recommender's loss, see `gan_rec.games.rows.LOSSES`.
+        norm: "l2" or "linf".
+        side: "item" if the recommenders were trained on transposed pairs.
+    """
+    if side == "item":
+        recommenders = jax.vmap(lambda r: flip(r, known))(recommenders)
+    n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
+    radii = jnp.broadcast_to(jnp.asarray(radius, jnp.float32), (n_seeds,))
+    if not jax.tree.leaves(adversaries):  # without a leaf nothing carries the axis of seeds
+        moved = _move_all(recommenders, None, known, key, radii, attack=_Frozen(adversaries), loss=loss, norm=norm)
+    else:
+        moved = _move_all(recommenders, adversaries, known, key, radii, attack=None, loss=loss, norm=norm)
+    return evaluate_ranking(moved, known, truth, ks)
+
+
+class _Frozen:
+    """An attack without parameters as a static argument: equal attacks compile once."""
+
+    def __init__(self, attack: nnx.Module):
+        self.attack = attack
+        self._same = (type(attack), tuple(sorted((k, v) for k, v in vars(attack).items() if not k.startswith("_"))))
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Frozen) and self._same == other._same
+
+    def __hash__(self) -> int:
+        return hash(self._same)
+
+
+@partial(jax.jit, static_argnames=("attack", "loss", "norm"))
+def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack, loss: str, norm: str):
+    def move(recommender, adversary, radius):
+        adversary = attack.attack if attack is not None else adversary
+        draw_key, attack_key = jax.random.split(key)
+        batch = _whole(known, loss, draw_key, profile=getattr(adversary, "reads_history", False))
+        ids = jnp.arange(known.bitmap.shape[0])
+        history = known.history(ids) if recommender.reads_history else None
+        rows = recommender.users(ids, history), recommender.items()
+        ball = everywhere(radius, norm)
+        moved = adversary(RowLoss(recommender, batch, loss, rows, shared=True), *rows, attack_key, ball)
+        return Moved(recommender, *ball.project(tuple(moved), rows))
+
+    return jax.vmap(move, in_axes=(0, None if adversaries is None else 0, 0))(recommenders, adversaries, radii)
+
+
+def _whole(known: Positives, loss: str, key, *, profile: bool) -> Batch:
+    """All that is known as one batch, of users or of pairs."""
+    ids = jnp.arange(known.bitmap.shape[0])
+    history = known.history(ids) if profile or loss == "softmax" else None
+    if loss == "softmax":
+        return Batch(ids, None, history, None, profile=history)
+    row_key, draw_key = jax.random.split(key)
+    pairs = jax.random.randint(row_key, (min(known.users.shape[0], _MOST_PAIRS),), 0, known.n_pairs)
+    batch = draw_pairs(known, pairs, draw_key, reads_history=False, negatives=1, profile=False)
+    return batch._replace(profile=history)
+
+
+def radius_of_loss(metric_at, clean: Float[np.ndarray, " S"], part: float, *, steps: int = 14) -> np.ndarray:
+    """The radius at which each seed's metric has lost `part` of its clean value, by bisection.
+
+    Args:
+        metric_at: radii `[S]` -> metric `[S]`.
+        clean: the metric without an attack.
+        part: in (0, 1).
+        steps: bisections of [0, 4].
+    """
+    low, high = np.zeros_like(clean), np.full_like(clean, 4.0)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        lost = metric_at(middle) < (1 - part) * clean
+        low, high = np.where(lost, low, middle), np.where(lost, middle, high)
+    return (low + high) / 2

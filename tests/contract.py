@@ -1,0 +1,326 @@
+"""What every game must do, as checks that can be put to a healthy game and to one that was broken on purpose."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from conftest import interactions
+from flax import nnx
+
+from gan_rec.data.sampling import to_device
+from gan_rec.experiments import players
+from gan_rec.experiments.settings import Settings
+from gan_rec.games.irgan import draw_items
+from gan_rec.train.checkpoints import Checkpoints
+from gan_rec.train.epoch import State, _move_adversary, epoch
+
+N_USERS, N_ITEMS = 14, 9  # more users than items: an id that is no item must do no harm
+KEY = jax.random.key(7)
+
+
+def pairs():
+    rng = np.random.default_rng(1)
+    likes = [(u, i) for u in range(N_USERS) for i in range(N_ITEMS) if rng.random() < 0.4 or i == u % N_ITEMS]
+    return interactions(likes, N_USERS, N_ITEMS)
+
+
+def build(game, recommender, adversary=None, **options):
+    """A case: both players, their game, a batch with users beyond the number of items, and all that an epoch needs."""
+    sizes = {"dim": 5, "batch_size": 6, "seeds": 1, "adversary_learning_rate": 1e-2}
+    settings = Settings(game=game, recommender=recommender, adversary=adversary, **sizes | options).resolved()
+    makers = (players.make_recommender(settings, N_USERS, N_ITEMS), players.make_adversary(settings, N_USERS, N_ITEMS))
+    train = pairs().transposed() if settings.side == "item" else pairs()
+    positives, game = to_device(train), players.make_game(settings)
+    size = int(game.size(positives)[1])
+    batch = game.draw(positives, jnp.arange(size - 6, size), jax.random.key(3))
+    if getattr(game, "reuses", False) or getattr(game, "accumulates", 0):
+        rows = jax.eval_shape(lambda: game.representations(makers[0](KEY), batch, KEY))
+        batch = batch._replace(offsets=tuple(jnp.zeros(x.shape) for x in rows))
+    model, player = (make(jax.random.key(seed)) for make, seed in zip(makers, (0, 1), strict=True))
+    schedule = players.make_schedule(settings)
+    return SimpleNamespace(
+        settings=settings, game=game, model=model, adversary=player, batch=batch, positives=positives, makers=makers,
+        schedule=schedule, learned=bool(jax.tree.leaves(player)), other=makers[1](jax.random.key(5)),
+    )  # fmt: skip
+
+
+def run(case, jit=jax.jit):
+    """Value, parts and gradient of both players' losses, as functions of both players and the key."""
+    game = replace(case.game, weight=0.5)
+
+    def both(model, adversary, key):
+        (total, parts), gradient = jax.value_and_grad(game.recommender_loss, has_aux=True)(
+            model, adversary, case.batch, key
+        )
+        if not case.learned:
+            return total, parts, gradient, jnp.zeros(()), None
+        value, own = jax.value_and_grad(game.adversary_loss)(adversary, model, case.batch, key)
+        return total, parts, gradient, value, own
+
+    return jit(both)
+
+
+def distance(a, b) -> float:
+    return float(sum(jnp.sum(jnp.abs(x - y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)))
+
+
+def equal(a, b) -> bool:
+    return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y)), a, b))
+
+
+def moved(tree, gradient, size):
+    return jax.tree.map(lambda x, g: x - size * g, tree, gradient)
+
+
+# Checks on one batch: (case, both) -> None.
+
+
+def only_params(case, both):
+    for module in (case.model, case.adversary):
+        assert not nnx.split(module, nnx.Param, ...)[2], "a player may keep Params only"
+
+
+def finite_scalars(case, both):
+    total, parts, gradient, value, own = both(case.model, case.adversary, KEY)
+    assert total.shape == value.shape == () and set(parts) - {"offsets"} == set(case.game.metrics)
+    for leaf in jax.tree.leaves((total, parts, gradient, value, own)):
+        assert np.isfinite(leaf).all()
+
+
+def gradient_reaches_the_recommender(case, both):
+    gradient = both(case.model, case.adversary, KEY)[2]
+    for name, leaf in nnx.to_flat_state(nnx.state(gradient)):
+        assert np.abs(leaf[...]).max() > 0, f"{name} gets no gradient"
+
+
+def gradient_reaches_the_adversary(case, both):
+    if case.learned:
+        for name, leaf in nnx.to_flat_state(nnx.state(both(case.model, case.adversary, KEY)[4])):
+            if case.settings.critic_loss == "wasserstein" and name == ("leave", "bias"):
+                continue  # it adds the same to real and fake, and so nothing to their difference
+            assert np.abs(leaf[...]).max() > 0, f"{name} of the adversary gets no gradient"
+
+
+def recommender_feels_the_adversary(case, both):
+    """Its gradient depends on who plays against it: else it learns from the rest of its loss alone."""
+    if case.learned:
+        one, other = (both(case.model, player, KEY)[2] for player in (case.adversary, case.other))
+        assert distance(one, other) > 1e-7
+
+
+def adversary_feels_the_recommender(case, both):
+    """Its gradient depends on the recommender: a critic that never sees what is generated has none of that."""
+    if case.learned:
+        model = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), case.model)
+        assert distance(both(case.model, case.adversary, KEY)[4], both(model, case.adversary, KEY)[4]) > 1e-7
+
+
+def fakes_are_fresh(case, both):
+    """What the adversary makes is drawn from it as it is now, not as it was when it was first asked."""
+    if case.learned:
+        first, second = (both(case.model, player, KEY) for player in (case.adversary, case.other))
+        assert first[1]["adversarial_loss"] != second[1]["adversarial_loss"]
+        assert first[3] != second[3]
+        again = both(case.model, case.adversary, jax.random.key(8))
+        if case.settings.game in ("embedding", "apr", "irgan", "cfgan"):  # those whose adversary or fakes are random
+            assert again[3] != first[3]
+
+
+def adversary_hurts(case, both):
+    """An ascent step of the adversary raises the recommender's loss on the same batch; an attack is above clean.
+
+    A critic of vectors does not play for that loss itself: it is given some steps to tell real from made.
+    """
+    _, parts, _, value, own = both(case.model, case.adversary, KEY)
+    if case.learned:
+        steps = 40 if case.settings.game == "cfgan" else 1
+        for size in (1.0, 0.1, 0.01):  # the first that is small enough for the gradient to hold
+            better, gradient = case.adversary, own
+            for _ in range(steps):
+                better = moved(better, gradient, size)
+                _, after, _, lower, gradient = both(case.model, better, KEY)
+                if lower < value and after["adversarial_loss"] > parts["adversarial_loss"]:
+                    return
+        raise AssertionError("no ascent step raises the recommender's loss")
+    if case.settings.adversary in ("fgm", "fgsm", "pgd", "own-scores"):
+        assert parts["adversarial_loss"] > parts["data_loss"] + 1e-4
+
+
+def losses_equal_a_reference(case, both):
+    """Both terms, computed again pair by pair: the clean one from clean rows, the adversarial from the adversary's."""
+    parts = both(case.model, case.adversary, KEY)[1]
+    data, adversarial = reference(case)
+    if data is not None:
+        np.testing.assert_allclose(parts["data_loss"], data, rtol=2e-4)
+    if adversarial is not None:
+        np.testing.assert_allclose(parts["adversarial_loss"], adversarial, rtol=2e-4)
+
+
+def every_id_has_its_own_row(case, both):
+    for player in (case.model, case.adversary):
+        if hasattr(player, "user_embedding"):
+            ids = jnp.arange(case.positives.bitmap.shape[0])
+            rows = np.asarray(player.users(ids, None))
+            assert len(np.unique(rows, axis=0)) == len(rows), "two users share a row"
+            assert player.items().shape[0] == case.positives.n_items
+
+
+ON_A_BATCH = (
+    only_params, finite_scalars, gradient_reaches_the_recommender, gradient_reaches_the_adversary,
+    recommender_feels_the_adversary, adversary_feels_the_recommender, fakes_are_fresh, adversary_hurts,
+    losses_equal_a_reference, every_id_has_its_own_row,
+)  # fmt: skip
+
+
+# Checks on whole epochs: (case, folder) -> None. All of them run in one compiled program.
+
+
+def epochs_obey(case, folder):
+    compiled = epoch._cache_size()
+    keys = jax.random.split(KEY, 1)
+
+    def play(game=None, schedule=None, player=None):
+        state = start(case, player or case.adversary)
+        before = jax.tree.map(jnp.copy, state)
+        return before, *epoch(state, case.positives, game or case.game, schedule or case.schedule, keys)
+
+    before, after, metrics = play()
+    assert all(np.isfinite(m).all() for m in metrics.values()) and bool(metrics["finite"].all())
+    assert not equal(before.recommender, after.recommender)
+    if case.learned:
+        assert not equal(before.adversary, after.adversary)
+
+    before, after, _ = play(schedule=replace(case.schedule, learning_rate=0.0))
+    assert equal(before.recommender, after.recommender), "the adversary's steps moved the recommender"
+    before, after, _ = play(schedule=replace(case.schedule, adversary_learning_rate=0.0))
+    assert equal(before.adversary, after.adversary), "the recommender's steps moved the adversary"
+
+    _, twin, metrics = play(game=replace(case.game, alpha=1.0))
+    assert float(metrics["adversarial_loss"][0]) == float(metrics["adversary_loss"][0]) == 0
+    _, again, _ = play(game=replace(case.game, alpha=1.0), player=case.other)
+    assert equal(twin.recommender, again.recommender), "an adversary of weight 0 left a trace"
+    if hasattr(case.game, "epsilon"):
+        _, radius_zero, _ = play(game=replace(case.game, epsilon=0.0))
+        assert equal(twin.recommender, radius_zero.recommender), "an adversary of radius 0 left a trace"
+    assert epoch._cache_size() == compiled + 1, "the epoch was compiled more than once"
+
+    store = Checkpoints(folder)
+    store.save("state", 1, twin)
+    assert equal(store.restore("state", twin), twin)
+
+
+def zero_steps_leave_the_adversary(case, folder):
+    schedule = replace(case.schedule, adversary_steps=0)
+    one = jax.tree.map(lambda x: x[0], start(case, case.adversary))
+    assert equal(_move_adversary(one, case.game, schedule, case.batch, KEY)[:2], (one.adversary, one.adversary_opt))
+
+
+def start(case, adversary) -> State:
+    """The state of one seed before its first epoch."""
+    optimizers = case.schedule.recommender_optimizer(), case.schedule.adversary_optimizer()
+    opts = (tx.init(player) for tx, player in zip(optimizers, (case.model, adversary), strict=True))
+    state = State(case.model, adversary, *opts, case.model, jnp.float32(case.settings.alpha), jnp.int32(0))
+    return jax.tree.map(lambda x: jnp.array(x)[None], state)
+
+
+ON_EPOCHS = (epochs_obey, zero_steps_leave_the_adversary)
+
+
+# The reference: loops over pairs in NumPy.
+
+
+def _softplus(x):
+    return np.logaddexp(0.0, x)
+
+
+def _softmax_loss(scores, batch):
+    history = np.zeros_like(scores) if batch.history is None else np.asarray(batch.history)
+    total, weights = 0.0, 0.0
+    for row, targets, seen in zip(scores, np.asarray(batch.targets), history, strict=True):
+        if targets.sum():
+            normaliser = np.log(np.sum(np.exp(row[seen == 0])))
+            weight = np.sqrt(targets.sum())
+            total += weight * np.mean([normaliser - s for s in row[targets > 0]])
+            weights += weight
+    return total / max(weights, 1.0)
+
+
+_PAIR = {
+    "bpr": lambda p, n: np.mean([_softplus(x - p) for x in n]),
+    "sampled-softmax": lambda p, n: np.log(np.exp(p) + np.exp(n).sum()) - p,
+    "bce": lambda p, n: (_softplus(-p) + sum(_softplus(x) for x in n)) / (1 + len(n)),
+}
+
+
+def _rows_loss(case, users, items):
+    batch, users, items = case.batch, np.asarray(users, float), np.asarray(items, float)
+    name = case.settings.loss
+    if name == "softmax":
+        return _softmax_loss(np.array([[u @ i for i in items] for u in users]), batch)
+    total = []
+    for b, listed in enumerate(np.asarray(batch.items)):
+        shared = case.settings.game == "apr"
+        user = users[int(batch.users[b])] if shared and batch.history is None else users[b]
+        scores = [user @ (items[i] if shared else items[b, k]) for k, i in enumerate(listed)]
+        total.append(_PAIR[name](scores[0], np.array(scores[1:])))
+    return np.mean(total)
+
+
+def reference(case):
+    """Data loss and adversarial loss of `case` at KEY; None where there is no simple other way."""
+    game, settings, batch = case.game, case.settings, case.batch
+    tower_key, other_key = jax.random.split(KEY)
+    if settings.game in ("embedding", "apr"):
+        if game.alternates:
+            return _rows_loss(case, *game.representations(case.model, batch, tower_key)), 0.0
+        rows = game.representations(case.model, batch, tower_key)
+        loss = game.loss_of(case.model, batch, rows)
+        fakes = game.attack(case.adversary, loss, *rows, other_key)
+        virtual = getattr(case.adversary, "virtual", False)
+        return _rows_loss(case, *rows), None if virtual else _rows_loss(case, *fakes)
+    if settings.game == "irgan":
+        scores = np.asarray(game.scores(case.model, batch, tower_key), float)
+        verdicts = np.asarray(game.scores(case.adversary, batch, None), float)
+        targets = np.asarray(batch.targets)
+        if settings.ranker == "generator":
+            items, weights = (np.asarray(x) for x in game.sample(jnp.asarray(scores), batch.targets, other_key))
+            picked = np.take_along_axis(verdicts, items, 1)
+            return _softmax_loss(scores, batch), -np.mean(weights * _softplus(picked))
+        policy = jax.nn.softmax(jnp.asarray(verdicts), axis=1)
+        fakes = np.asarray(draw_items(policy, settings.samples, other_key))
+        total, weights = 0.0, 0.0
+        for row, mine, drawn in zip(scores, targets, fakes, strict=True):
+            real = np.mean([_softplus(-s) for s in row[mine > 0]]) if mine.sum() else 0.0
+            total += np.sqrt(mine.sum()) * (real + np.mean([_softplus(row[i]) for i in drawn]))
+            weights += np.sqrt(mine.sum())
+        return _softmax_loss(scores, batch), total / max(weights, 1.0)
+    if settings.game == "cfgan":
+        tower_key, mask_key, zero_key = jax.random.split(KEY, 3)
+        real = np.asarray(batch.targets)
+        made = np.asarray(game.vectors(case.model, batch, tower_key), float)
+        zeros = settings.zero_weight * float(game.zero_error(jnp.asarray(made), batch.targets, zero_key))
+        shown = game.masked(jnp.asarray(made), batch.targets, mask_key)
+        assert np.all(np.where(real > 0, np.isclose(shown, made), True)), "an observed entry was masked"
+        logits = np.asarray(case.adversary(shown, batch.targets), float)
+        fooling = {"minimax": -_softplus(logits), "non-saturating": _softplus(-logits)}.get(
+            settings.critic_loss, -logits
+        )
+        data = np.mean([((1 - row[mine > 0]) ** 2).sum() for row, mine in zip(made, real, strict=True)])
+        return data + zeros, fooling.mean() + zeros
+    users, items, scores = (np.asarray(x, float) for x in game.scores(case.model, batch, KEY))
+    scores = scores / (settings.temperature if settings.game == "advinfonce" else 1.0)
+    log_q = np.asarray(game.hardness(case.adversary, *(jnp.asarray(x) for x in (users, items, scores))), float)
+    np.testing.assert_allclose(np.exp(log_q).sum(axis=1), 1.0, rtol=1e-5)
+    data, adversarial = [], []
+    for row, weights in zip(scores, np.exp(log_q), strict=True):
+        positive, negatives, k = row[0], row[1:], len(row) - 1
+        data.append(_PAIR[settings.loss](positive, negatives))
+        if settings.loss == "sampled-softmax":
+            adversarial.append(np.log(np.exp(positive) + k * np.sum(weights * np.exp(negatives))) - positive)
+        elif settings.loss == "bpr":
+            adversarial.append(np.sum(weights * _softplus(negatives - positive)))
+        else:
+            adversarial.append((_softplus(-positive) + k * np.sum(weights * _softplus(negatives))) / (1 + k))
+    return np.mean(data), np.mean(adversarial)

@@ -1,0 +1,90 @@
+"""The table of names and defaults says what the classes say, and every mistake is named."""
+
+import dataclasses
+import inspect
+from functools import partial
+
+import pytest
+
+import gan_rec.adversaries
+import gan_rec.games
+import gan_rec.recommenders
+from gan_rec.errors import UserError
+from gan_rec.experiments import choices
+from gan_rec.experiments.settings import Settings
+
+
+def plain(cls):
+    return cls.func if isinstance(cls, partial) else cls
+
+
+def test_names_are_those_of_the_classes():
+    assert set(choices.GAMES) == set(gan_rec.games.GAMES)
+    assert set(choices.ADVERSARIES) == set(gan_rec.adversaries.ADVERSARIES)
+    assert set(choices.RECOMMENDERS) == set(gan_rec.recommenders.RECOMMENDERS)
+
+
+@pytest.mark.parametrize("name", choices.ADVERSARIES)
+def test_adversaries_have_the_options_and_defaults_of_the_table(name):
+    parameters = inspect.signature(gan_rec.adversaries.ADVERSARIES[name].__init__).parameters
+    defaults = {n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    assert {n: v for n, v in defaults.items() if n != "rngs"} == choices.ADVERSARIES[name]
+
+
+@pytest.mark.parametrize("name", choices.GAMES)
+def test_games_have_the_options_of_the_table(name):
+    fields = {f.name for f in dataclasses.fields(plain(gan_rec.games.GAMES[name]))}
+    assert set(choices.GAMES[name].options) - {"side"} <= fields
+
+
+def test_every_option_stands_in_the_settings_and_in_the_help(capsys):
+    from gan_rec import cli
+
+    fields = {f.name for f in dataclasses.fields(Settings)}
+    options = {n for g in choices.GAMES.values() for n in g.options} | set(choices.OPTIONS_OF_ADVERSARIES)
+    assert options <= fields
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for name in options | {"adversary"}:
+        assert f"--{name.replace('_', '-')}" in shown
+    for name in choices.ADVERSARIES:
+        assert name in shown
+
+
+@pytest.mark.parametrize("recommender", choices.RECOMMENDERS)
+@pytest.mark.parametrize("game", choices.GAMES)
+def test_defaults_resolve_and_resolve_again(game, recommender):
+    settings = Settings(game=game, recommender=recommender).resolved()
+    assert settings.resolved() == settings
+    assert settings.adversary == choices.GAMES[game].adversaries[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"game": "chess"}, "unknown game 'chess'; allowed: embedding, apr, irgan, cfgan, hard-negative, advinfonce"),
+        ({"adversary": "critic"}, "unknown adversary 'critic'; allowed: generator, .*, or a class of yours"),
+        ({"game": "cfgan", "adversary": "critic"}, "unknown adversary 'critic'; allowed: vector-critic$"),
+        ({"game": "irgan", "adversary": "fgm"}, "adversary 'fgm' does not play game 'irgan'; allowed: pair-critic$"),
+        ({"game": "cfgan", "adversary": "my:Own"}, "takes no adversary of your own; games that do: embedding, apr"),
+        ({"adversary": "fgm", "hidden": 3}, "hidden is no option of game 'embedding' .* adversary 'fgm'; options: "),
+        ({"zero_ratio": 0.5}, "zero_ratio is no option of game 'embedding'"),
+        ({"recommender": "mf", "dropout": 0.1}, "dropout is no option"),
+        ({"game": "cfgan", "loss": "bpr"}, "game 'cfgan' brings its own loss"),
+        ({"game": "apr", "loss": "softmax"}, "unknown loss 'softmax'; allowed: bpr, sampled-softmax, bce"),
+        ({"norm": "l1"}, "unknown norm 'l1'; allowed: l2, linf"),
+        ({"form": "beta"}, "form 'beta' needs loss 'bce'"),
+        ({"game": "irgan", "critic_loss": "wasserstein"}, "critic_loss 'wasserstein' needs game 'cfgan'"),
+        ({"adversary": "free", "recommender_steps": 2}, "recommender_steps 2 must be 1"),
+        ({"adversary": "free", "feeding": "alternate"}, "feeding 'alternate' must be 'joint'"),
+        ({"feeding": "alternate", "balance": "gradient"}, "balance 'gradient' must be 'fixed'"),
+        ({"balance": "sometimes"}, "unknown balance 'sometimes'; allowed: fixed, gradient, validation"),
+        ({"adversary": "pgd", "attack_steps": 0}, "attack_steps must be at least 1, got 0"),
+        ({"game": "hard-negative", "temperature": 0.0}, "temperature must be at least 1e-6, got 0.0"),
+    ],
+)
+def test_mistakes_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        Settings(**options).resolved()

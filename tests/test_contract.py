@@ -1,0 +1,98 @@
+"""One table, every game x recommender x adversary that fits; and mutants: each defect of public code, put in again."""
+
+import itertools
+
+import contract
+import jax
+import numpy as np
+import optax
+import pytest
+
+from gan_rec.experiments import choices
+
+SMALL = {"noise": 3, "hidden": 4, "anchors": 5, "profile_length": 2}
+
+
+def _case(game, recommender, adversary, **options):
+    sizes = {n: v for n, v in SMALL.items() if n in choices.ADVERSARIES[adversary]}
+    return (game, recommender, adversary, tuple((sizes | options).items()))
+
+
+def table():
+    rows = []
+    for recommender in choices.RECOMMENDERS:
+        for adversary in choices.GAMES["embedding"].adversaries:
+            rows.append(_case("embedding", recommender, adversary, epsilon=0.3))
+        for adversary in choices.GAMES["apr"].adversaries:
+            rows.append(_case("apr", recommender, adversary, epsilon=0.3))
+        for ranker in ("generator", "discriminator"):
+            rows.append(_case("irgan", recommender, "pair-critic", ranker=ranker, samples=300))
+        for kind in ("minimax", "non-saturating", "hinge", "wasserstein"):
+            side = "item" if kind == "hinge" else "user"
+            rows.append(_case("cfgan", recommender, "vector-critic", critic_loss=kind, side=side, mask_ratio=0.5))
+        rows.append(_case("hard-negative", recommender, "own-scores", negatives=4))
+        rows.append(_case("hard-negative", recommender, "hardness", negatives=4, loss="bce"))
+        rows.append(_case("advinfonce", recommender, "hardness", negatives=4))
+    for adversary in ("generator", "fgm", "fgsm", "pgd", "attention"):
+        rows.append(_case("embedding", "mf", adversary, epsilon=0.3, norm="linf", radii="by-loss", loss="softmax"))
+    rows.append(_case("embedding", "mf", "generator", epsilon=0.3, loss="sampled-softmax", bias=True))
+    rows.append(_case("embedding", "autoencoder", "generator", epsilon=0.3, feeding="alternate"))
+    return rows
+
+
+TABLE = table()
+IDS = ["-".join(map(str, (*row[:3], *(v for k, v in row[3] if k not in SMALL)))) for row in TABLE]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=IDS)
+def test_contract(row, tmp_path):
+    game, recommender, adversary, options = row
+    case = contract.build(game, recommender, adversary, **dict(options))
+    both = contract.run(case)
+    if case.game.__class__.__name__ == "EmbeddingGame" and case.game.alternates:
+        case.batch = case.batch._replace(turn=0)
+    for check in contract.ON_A_BATCH:
+        if not (getattr(case.game, "alternates", False) and check in NOT_IN_TURNS):
+            check(case, both)
+    for check in contract.ON_EPOCHS:
+        check(case, tmp_path)
+
+
+# A game that feeds by turns has one term on each batch; its epochs are checked all the same.
+NOT_IN_TURNS = (
+    contract.finite_scalars, contract.recommender_feels_the_adversary, contract.fakes_are_fresh,
+    contract.adversary_hurts,
+)  # fmt: skip
+
+
+def test_the_table_is_complete():
+    """Every name of every list stands in it, and there are at least 40 combinations."""
+    assert len(set(IDS)) == len(TABLE) >= 40
+    fits = {
+        (game, recommender, adversary)
+        for game, choice in choices.GAMES.items()
+        for recommender, adversary in itertools.product(choices.RECOMMENDERS, choice.adversaries)
+    }
+    assert {row[:3] for row in TABLE} == fits
+
+
+def test_alternating_descent_on_xy_follows_its_closed_form():
+    """The adversary y moves first: y += r x, then x -= r y; three rounds are the cube of one matrix."""
+    from test_epoch import Saddle
+
+    from gan_rec.data.sampling import to_device
+    from gan_rec.train.epoch import Schedule, State, play
+
+    class SGD(Schedule):
+        def recommender_optimizer(self):
+            return optax.sgd(0.1)
+
+        def adversary_optimizer(self):
+            return optax.sgd(0.1)
+
+    one = jax.numpy.float32(1.0)
+    state = State(one, one, optax.sgd(0.1).init(one), optax.sgd(0.1).init(one), one, one, jax.numpy.int32(0))
+    state, _ = play(state, to_device(contract.pairs()), Saddle(), SGD(batch_size=5, average=0.0), jax.random.key(0))
+    round_of = np.array([[0.99, -0.1], [0.1, 1.0]])  # 14 users in batches of 5 are three rounds
+    expected = np.linalg.matrix_power(round_of, 3) @ [1, 1]
+    np.testing.assert_allclose([state.recommender, state.adversary], expected, rtol=1e-5)
