@@ -40,6 +40,8 @@ class Options:
     """Seeds of every model."""
     repeats: int = 7
     """Timed epochs of each."""
+    moves: str = "alternating"
+    """alternating or simultaneous."""
     timing_only: bool = False
     """Train nothing: only the last column."""
     smoke: bool = False
@@ -53,7 +55,7 @@ def main(options: Options) -> None:
     import gan_rec
     from gan_rec.experiments.choices import GAMES
 
-    extra = {"recommender": options.recommender, "evaluate_every": 10, "refit": False}
+    extra = {"recommender": options.recommender, "evaluate_every": 10, "refit": False, "moves": options.moves}
     if options.smoke:
         options = dataclasses.replace(options, dataset="synthetic", seeds=2, repeats=2)
         extra |= {"epochs": 4, "dim": 16, "evaluate_every": 2}
@@ -64,7 +66,7 @@ def main(options: Options) -> None:
     for name in names:
         start = time.perf_counter()
         row = {"benchmark": "adversaries", "dataset": options.dataset, "recommender": options.recommender,
-               "adversary": name, "radius": options.radius, "seeds": options.seeds}  # fmt: skip
+               "adversary": name, "moves": options.moves, "radius": options.radius, "seeds": options.seeds}  # fmt: skip
         row |= timing(split, name, options, extra)
         if twin is not None:
             row |= effect(split, name, twin, options, extra)

@@ -80,6 +80,7 @@ def test_defaults_resolve_and_resolve_again(game, recommender):
         ({"adversary": "free", "recommender_steps": 2}, "recommender_steps 2 must be 1"),
         ({"adversary": "free", "feeding": "alternate"}, "feeding 'alternate' must be 'joint'"),
         ({"feeding": "alternate", "balance": "gradient"}, "balance 'gradient' must be 'fixed'"),
+        ({"moves": "simultaneous", "game": "cfgan"}, "moves 'simultaneous' needs one step of each player"),
         ({"balance": "sometimes"}, "unknown balance 'sometimes'; allowed: fixed, gradient, validation"),
         ({"adversary": "pgd", "attack_steps": 0}, "attack_steps must be at least 1, got 0"),
         ({"game": "hard-negative", "temperature": 0.0}, "temperature must be at least 1e-6, got 0.0"),

@@ -111,6 +111,20 @@ def test_gradient_is_that_of_the_joint_loss_with_constant_offsets(recommender, l
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("recommender", "loss", "make"), [("mf", "bpr", APR), ("autoencoder", "softmax", EmbeddingGame)]
+)
+def test_both_gradients_come_from_one_pass(recommender, loss, make):
+    """What moves the adversary in a simultaneous step is the gradient of its own loss."""
+    game, model, generator, batch = players(recommender, loss, make=make, alpha=0.3, epsilon=0.4)
+    key = jax.random.key(4)
+    shared = jax.grad(lambda g: game.recommender_loss(model, g, batch, key)[0])(generator)
+    own = jax.grad(game.adversary_loss)(generator, model, batch, key)
+    for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(own), strict=True):
+        assert np.abs(b).max() > 0
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
 class Runaway(Generator):
     """An adversary that does not care for the ball, whatever the class says that it inherits from."""
 

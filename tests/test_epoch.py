@@ -75,6 +75,26 @@ def test_alternating_steps_equal_a_plain_loop():
     assert float(metrics["rows"]) * 4 == 2**16 - 1, "every user must be drawn once"
 
 
+def test_simultaneous_steps_see_the_other_player_as_it_was():
+    schedule = Schedule(batch_size=16, learning_rate=0.1, weight_decay=0.0, average=0.0, moves="simultaneous")
+    x, y = jnp.float32(1.0), jnp.float32(-2.0)
+    opts = schedule.recommender_optimizer().init(x), schedule.adversary_optimizer().init(y)
+    state = State(x, y, *opts, x, x, jnp.zeros((), jnp.int32))
+    moved, _ = play(state, to_device(TRAIN), Saddle(), schedule, jax.random.key(0))
+    np.testing.assert_allclose([moved.recommender, moved.adversary], [1.1, -1.999], rtol=1e-4)  # steps of the rates
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_simultaneous_moves_play_and_their_twin_does_not(alpha):
+    game, schedule, makers = setting(alpha=alpha, moves="simultaneous")
+    before = start(schedule, makers)
+    after, metrics = epoch(start(schedule, makers), to_device(TRAIN), game, schedule, KEYS)
+    assert equal(before.adversary, after.adversary) == (alpha == 1.0)
+    assert not equal(before.recommender, after.recommender)
+    twin = epoch(start(schedule, makers), to_device(TRAIN), replace(game, alpha=1.0), schedule, KEYS)[0]
+    assert equal(twin.recommender, after.recommender) == (alpha == 1.0)
+
+
 def test_adversary_steps_are_counted():
     schedule = Schedule(batch_size=16, adversary_steps=3, adversary_learning_rate=0.5, average=0.0)
     y = jnp.float32(0.0)

@@ -33,7 +33,7 @@ class VectorCritic(nnx.Module):
     Source: Chae et al., CIKM 2018, section 4.1.
     """
 
-    def __init__(self, n_items: int, *, hidden: int = 128, rngs: nnx.Rngs):
+    def __init__(self, n_items: int, *, hidden: int = 64, rngs: nnx.Rngs):
         self.read_vector = nnx.Linear(n_items, hidden, rngs=rngs)
         self.read_condition = nnx.Linear(n_items, hidden, use_bias=False, rngs=rngs)
         self.leave = nnx.Linear(hidden, 1, rngs=rngs)

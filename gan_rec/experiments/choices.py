@@ -76,7 +76,7 @@ ADVERSARIES = {
     "free": {},
     "accumulated": {},
     "pair-critic": {"critic_dim": 16},
-    "vector-critic": {"hidden": 128},
+    "vector-critic": {"hidden": 64},
     "own-scores": {},
     "hardness": {"hidden": 32},
 }
@@ -102,7 +102,7 @@ RECOMMENDERS = {
         ),
         {
             "cfgan": dict(
-                learning_rate=1e-3, weight_decay=0.1, epochs=200, patience=60, adversary_learning_rate=3e-4,
+                dim=128, learning_rate=1e-3, weight_decay=0.1, epochs=250, patience=60, adversary_learning_rate=3e-4,
                 recommender_steps=2,
             ),
         },

@@ -72,8 +72,9 @@ def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
         sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim + bool(settings.bias)}
         make = Make(cls, tuple(_options_of(cls, settings, sizes).items()))
     if choices.is_own(given):
-        _check_params_only(make, given)
-        _check_rows(make, given, settings.dim + bool(settings.bias))
+        name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+        _check_params_only(make, name)
+        _check_rows(make, name, settings.dim + bool(settings.bias))
     return make
 
 

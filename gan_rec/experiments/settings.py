@@ -130,6 +130,8 @@ class Settings:
     """Steps of the adversary on each batch, before those of the recommender."""
     recommender_steps: int | None = None
     """Steps of the recommender on each batch."""
+    moves: str = "alternating"
+    """alternating (the adversary first) or simultaneous (both at once, in embedding and apr from one backward pass)."""
     batch_size: int | None = None
     """Users (softmax, irgan, cfgan) or pairs (other losses) in a batch."""
     learning_rate: float | None = None
@@ -191,6 +193,8 @@ class Settings:
             (self.form not in (None, "alpha") and self.loss != "bce", "form", self.form, "needs loss 'bce'"),
             (one_term and self.recommender_steps > 1, "recommender_steps", self.recommender_steps,
              "must be 1 with feeding 'alternate' or adversary 'free'"),
+            (self.moves == "simultaneous" and (self.adversary_steps, self.recommender_steps) != (1, 1), "moves",
+             self.moves, "needs one step of each player; use 'alternating'"),
             (one_term and self.balance != "fixed", "balance", self.balance,
              "must be 'fixed' with feeding 'alternate' or adversary 'free', which have no alpha to set"),
             (self.form in ("article-beta", "beta") and self.balance != "fixed", "balance", self.balance,
@@ -245,6 +249,7 @@ _WORDS = {
     "ranker": ("generator", "discriminator"),
     "side": ("user", "item"),
     "balance": ("fixed", "gradient", "validation"),
+    "moves": ("alternating", "simultaneous"),
 }
 _REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",

@@ -91,6 +91,7 @@ class EmbeddingGame:
     accumulates: float = 0.0
 
     metrics = METRICS
+    gives_both_gradients = True
 
     @property
     def plays(self):
@@ -157,26 +158,28 @@ class EmbeddingGame:
     def recommender_loss(self, recommender, adversary, batch: Batch, key: PRNGKeyArray):
         """Joint loss to be minimised over the recommender, and its parts.
 
-        A game that reuses or accumulates gradients also returns "offsets", which the next batch is to carry.
+        Its gradient by the adversary is that of `adversary_loss` at the same key, from the same backward pass: so both
+        players can move at once. A game that reuses or accumulates gradients also returns "offsets", which the next
+        batch is to carry.
         """
         tower_key, attack_key = jax.random.split(key)
         rows = self.representations(recommender, batch, tower_key)
         terms = _Terms(self, recommender, rows, batch)
         if self.alternates:
-            return self._one_term(terms, jax.lax.stop_gradient(adversary), attack_key)
+            return self._one_term(terms, adversary, attack_key)
         data, data_gradient = terms.data()
         known = self._accumulate(batch, data_gradient[1])
-        adversarial, gradient = jax.lax.cond(
+        adversarial, gradient, link = jax.lax.cond(
             self.plays,
-            lambda: terms.adversarial(jax.lax.stop_gradient(adversary), attack_key, known),
-            lambda: (jnp.zeros(()), jax.tree.map(jnp.zeros_like, terms.tree)),
+            lambda: terms.adversarial(adversary, attack_key, known),
+            lambda: (jnp.zeros(()), jax.tree.map(jnp.zeros_like, terms.tree), jnp.zeros(())),
         )
         a, b = self.weights()
         combined = jax.tree.map(lambda x, y: a * x + b * y, data_gradient, gradient)
         parts = {"data_loss": data, "adversarial_loss": adversarial}
         if self.accumulates:
             parts["offsets"] = known
-        return with_gradient(a * data + b * adversarial, terms.tree, combined), parts
+        return with_gradient(a * data + b * adversarial, terms.tree, combined) + link, parts
 
     def _accumulate(self, batch: Batch, gradient):
         """The gradient at the clean rows, with what is left of the earlier batches' in a game that accumulates."""
@@ -187,12 +190,14 @@ class EmbeddingGame:
     def _one_term(self, terms: "_Terms", adversary, key: PRNGKeyArray):
         """The loss of one turn; with `reuses`, what the next turn on this batch shall add to the rows."""
         turn = self.plays & (terms.batch.turn == 1)
-        value, gradient = jax.lax.cond(turn, lambda: terms.adversarial(adversary, key), terms.data)
+        value, gradient, link = jax.lax.cond(
+            turn, lambda: terms.adversarial(adversary, key), lambda: (*terms.data(), jnp.zeros(()))
+        )
         parts = {"data_loss": jnp.where(turn, 0.0, value), "adversarial_loss": jnp.where(turn, value, 0.0)}
         if self.reuses:
             moved = self.ball(terms.loss(None, self.loss), *terms.clean).step(terms.clean, gradient[1])
             parts["offsets"] = jax.tree.map(jnp.subtract, moved, terms.clean)
-        return with_gradient(value, terms.tree, gradient), parts
+        return with_gradient(value, terms.tree, gradient) + link, parts
 
     def weights(self):
         """Of the loss on clean rows and of that on adversarial rows."""
@@ -232,7 +237,10 @@ class _Terms:
         )
 
     def adversarial(self, adversary, key: PRNGKeyArray, known=None):
-        """The loss on adversarial rows; `known` is the gradient of the data loss by the clean rows."""
+        """The loss on adversarial rows with its gradient, and 0 with the gradient of its negative by the adversary.
+
+        `known` is the gradient of the data loss by the clean rows.
+        """
         virtual = getattr(adversary, "virtual", False) and self.game.form == "alpha"
 
         def value(tree):
@@ -240,7 +248,9 @@ class _Terms:
             return own.divergence(*tree[1]) if virtual else own(*tree[1])
 
         fakes = self.fakes(adversary, key, known)
-        return jax.value_and_grad(value)(jax.lax.stop_gradient((self.tree[0], fakes)))
+        loss, gradient = jax.value_and_grad(value)(jax.lax.stop_gradient((self.tree[0], fakes)))
+        link = with_gradient(jnp.zeros(()), fakes, jax.tree.map(jnp.negative, gradient[1]))
+        return loss, gradient, link
 
     def fakes(self, adversary, key: PRNGKeyArray, known) -> tuple:
         """Adversarial rows."""

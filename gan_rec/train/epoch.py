@@ -29,7 +29,7 @@ class State(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "weight_decay", "average", "adversary_learning_rate"],
-    meta_fields=["batch_size", "adversary_steps", "recommender_steps"],
+    meta_fields=["batch_size", "adversary_steps", "recommender_steps", "moves"],
 )
 @dataclass(frozen=True)
 class Schedule:
@@ -43,6 +43,8 @@ class Schedule:
         adversary_learning_rate: of the adversary (Adam).
         adversary_steps: steps of the adversary on each batch, before those of the recommender.
         recommender_steps: steps of the recommender on each batch.
+        moves: "alternating": the adversary first. "simultaneous": both at once, each against the other as it was; where
+            a game knows both gradients from one backward pass, that saves the adversary's own.
     """
 
     batch_size: int = 128
@@ -52,6 +54,7 @@ class Schedule:
     adversary_learning_rate: float = 1e-3
     adversary_steps: int = 1
     recommender_steps: int = 1
+    moves: str = "alternating"
 
     def recommender_optimizer(self) -> optax.GradientTransformation:
         """AdamW (Loshchilov and Hutter, ICLR 2019)."""
@@ -114,15 +117,11 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
         number, batch_of = _turn(game, i)
         draw_key, adversary_key, recommender_key = jax.random.split(jax.random.fold_in(steps_key, number), 3)
         batch = batch_of(draw(number, draw_key), memory)
-        # Only what may change passes through the branch: what passes is copied.
-        adversary, opt, loss = jax.lax.cond(
-            _attacks(game, batch),
-            lambda state: _move_adversary(state, game, schedule, batch, adversary_key),
-            lambda state: (state.adversary, state.adversary_opt, jnp.zeros(())),
-            state,
-        )
-        state = state._replace(adversary=adversary, adversary_opt=opt)
-        state, parts = _move_recommender(state, game, schedule, batch, recommender_key)
+        if schedule.moves == "simultaneous":
+            state, parts, loss = _move_both(state, game, schedule, batch, recommender_key)
+        else:
+            state, loss = _move_adversary_if(_attacks(game, batch), state, game, schedule, batch, adversary_key)
+            state, parts = _move_recommender(state, game, schedule, batch, recommender_key)
         memory = parts.pop("offsets", memory)
         return state, memory, jax.tree.map(jnp.add, sums, parts | {"adversary_loss": loss})
 
@@ -190,6 +189,43 @@ def _move_adversary(state: State, game, schedule: Schedule, batch, key) -> tuple
         updates, opt = schedule.adversary_optimizer().update(gradient, opt, adversary)
         adversary = optax.apply_updates(adversary, updates)
     return adversary, opt, loss
+
+
+def _move_adversary_if(attacks, state: State, game, schedule: Schedule, batch, key) -> tuple[State, Any]:
+    """The state after the adversary's steps, if it takes part in this batch, and its loss."""
+    # Only what may change passes through the branch: what passes is copied.
+    adversary, opt, loss = jax.lax.cond(
+        attacks,
+        lambda state: _move_adversary(state, game, schedule, batch, key),
+        lambda state: (state.adversary, state.adversary_opt, jnp.zeros(())),
+        state,
+    )
+    return state._replace(adversary=adversary, adversary_opt=opt), loss
+
+
+def _move_both(state: State, game, schedule: Schedule, batch, key) -> tuple[State, dict, Any]:
+    """The state after one step of each player against the other as it was, the parts, and the adversary's loss."""
+    if not getattr(game, "gives_both_gradients", False):
+        moved, loss = _move_adversary_if(_attacks(game, batch), state, game, schedule, batch, key)
+        after, parts = _move_recommender(state, game, schedule, batch, key)
+        return after._replace(adversary=moved.adversary, adversary_opt=moved.adversary_opt), parts, loss
+    (gradient, own), parts = jax.grad(game.recommender_loss, argnums=(0, 1), has_aux=True)(
+        state.recommender, state.adversary, batch, key
+    )
+
+    def move(players):
+        updates, opt = schedule.adversary_optimizer().update(own, players[1], players[0])
+        return optax.apply_updates(players[0], updates), opt
+
+    adversary, adversary_opt = jax.lax.cond(
+        _attacks(game, batch), move, lambda players: players, (state.adversary, state.adversary_opt)
+    )
+    updates, opt = schedule.recommender_optimizer().update(gradient, state.recommender_opt, state.recommender)
+    state = state._replace(
+        recommender=optax.apply_updates(state.recommender, updates), recommender_opt=opt,
+        adversary=adversary, adversary_opt=adversary_opt,
+    )  # fmt: skip
+    return state, parts, -parts["adversarial_loss"]
 
 
 def _move_recommender(state: State, game, schedule: Schedule, batch, key) -> tuple[State, dict]:
