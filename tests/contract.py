@@ -18,6 +18,7 @@ from gan_rec.train.epoch import State, _move_adversary, epoch
 
 N_USERS, N_ITEMS = 14, 9  # more users than items: an id that is no item must do no harm
 KEY = jax.random.key(7)
+WEIGHT = 0.3  # not a half, at which swapped terms would weigh the same
 
 
 def pairs():
@@ -48,7 +49,7 @@ def build(game, recommender, adversary=None, **options):
 
 def run(case, jit=jax.jit):
     """Value, parts and gradient of both players' losses, as functions of both players and the key."""
-    game = replace(case.game, weight=0.5)
+    game = replace(case.game, weight=WEIGHT)
 
     def both(model, adversary, key):
         (total, parts), gradient = jax.value_and_grad(game.recommender_loss, has_aux=True)(
@@ -144,13 +145,26 @@ def adversary_hurts(case, both):
                 if lower < value and after["adversarial_loss"] > parts["adversarial_loss"]:
                     return
         raise AssertionError("no ascent step raises the recommender's loss")
-    if case.settings.adversary in ("fgm", "fgsm", "pgd", "own-scores"):
+    elif case.settings.adversary in ("fgm", "fgsm", "pgd", "own-scores", "accumulated"):
         assert parts["adversarial_loss"] > parts["data_loss"] + 1e-4
+    elif case.settings.adversary == "vat":  # the divergence from the clean scores
+        assert parts["adversarial_loss"] > 1e-4
+
+
+def second_turn_hurts(case, both):
+    """What a game that reuses gradients leaves for the second turn on a batch raises the loss there."""
+    if getattr(case.game, "reuses", False):
+        value, parts = case.game.recommender_loss(case.model, case.adversary, case.batch._replace(turn=0), KEY)
+        again = case.batch._replace(turn=jnp.int32(1), offsets=parts["offsets"])
+        assert case.game.recommender_loss(case.model, case.adversary, again, KEY)[0] > value + 1e-4
 
 
 def losses_equal_a_reference(case, both):
     """Both terms, computed again pair by pair: the clean one from clean rows, the adversarial from the adversary's."""
-    parts = both(case.model, case.adversary, KEY)[1]
+    total, parts = both(case.model, case.adversary, KEY)[:2]
+    if not getattr(case.game, "alternates", False):
+        joint = WEIGHT * parts["data_loss"] + (1 - WEIGHT) * parts["adversarial_loss"]
+        np.testing.assert_allclose(total, joint, rtol=1e-5)
     data, adversarial = reference(case)
     if data is not None:
         np.testing.assert_allclose(parts["data_loss"], data, rtol=2e-4)
@@ -170,7 +184,7 @@ def every_id_has_its_own_row(case, both):
 ON_A_BATCH = (
     only_params, finite_scalars, gradient_reaches_the_recommender, gradient_reaches_the_adversary,
     recommender_feels_the_adversary, adversary_feels_the_recommender, fakes_are_fresh, adversary_hurts,
-    losses_equal_a_reference, every_id_has_its_own_row,
+    second_turn_hurts, losses_equal_a_reference, every_id_has_its_own_row,
 )  # fmt: skip
 
 

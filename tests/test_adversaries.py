@@ -146,17 +146,20 @@ def test_attention_reads_the_history():
     assert np.isfinite(attention(nobody, USERS, ITEMS, key, ball)[0]).all()
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize("radius", [0.3, 1e6])
-def test_hull_never_leaves_the_convex_hull(radius):
+def test_hull_never_leaves_the_convex_hull(radius, norm):
     """A point outside of it would have a direction in which it lies beyond all real rows."""
     items = CATALOGUE[:8]
-    ball, key = everywhere(radius), jax.random.key(5)
-    moved = Hull(6, anchors=6, rngs=nnx.Rngs(1))(loss, USERS, items, key, ball)
-    users, mixed = ball.project(tuple(moved), (USERS, items))
+    ball, key = everywhere(radius, norm), jax.random.key(5)
+    users, mixed = Hull(6, anchors=6, rngs=nnx.Rngs(1))(loss, USERS, items, key, ball)
     np.testing.assert_array_equal(users, USERS)
     ways = jax.random.normal(jax.random.key(6), (500, 6))
     assert ((mixed @ ways.T).max(axis=0) <= (CATALOGUE @ ways.T).max(axis=0) + 1e-4).all()
     assert np.abs(mixed - items).max() > 1e-2
+    if radius < 1:  # on the line to where an unbounded ball would have let it go: a mixture with the row itself
+        free = Hull(6, anchors=6, rngs=nnx.Rngs(1))(loss, USERS, items, key, everywhere(1e6))[1]
+        np.testing.assert_allclose(direction(mixed - items), direction(free - items), atol=1e-3)
 
 
 def test_profile_histories_are_mixtures_of_items():

@@ -66,7 +66,10 @@ def test_defaults_resolve_and_resolve_again(game, recommender):
     [
         ({"game": "chess"}, "unknown game 'chess'; allowed: embedding, apr, irgan, cfgan, hard-negative, advinfonce"),
         ({"adversary": "critic"}, "unknown adversary 'critic'; allowed: generator, .*, or a class of yours"),
-        ({"game": "cfgan", "adversary": "critic"}, "unknown adversary 'critic'; allowed: vector-critic$"),
+        (
+            {"game": "cfgan", "adversary": "critic"},
+            "unknown adversary 'critic'; allowed: vector-critic .in other games",
+        ),
         ({"game": "irgan", "adversary": "fgm"}, "adversary 'fgm' does not play game 'irgan'; allowed: pair-critic$"),
         ({"game": "cfgan", "adversary": "my:Own"}, "takes no adversary of your own; games that do: embedding, apr"),
         ({"adversary": "fgm", "hidden": 3}, "hidden is no option of game 'embedding' .* adversary 'fgm'; options: "),
@@ -81,6 +84,8 @@ def test_defaults_resolve_and_resolve_again(game, recommender):
         ({"adversary": "free", "feeding": "alternate"}, "feeding 'alternate' must be 'joint'"),
         ({"feeding": "alternate", "balance": "gradient"}, "balance 'gradient' must be 'fixed'"),
         ({"moves": "simultaneous", "game": "cfgan"}, "moves 'simultaneous' needs one step of each player"),
+        ({"game": "irgan", "recommender": "mf", "epochs": 50}, r"warm_up 100 must be less than epochs \(50\)"),
+        ({"game": "apr", "adversary": "accumulated", "balance": "gradient"}, "balance 'gradient' must be 'fixed'"),
         ({"balance": "sometimes"}, "unknown balance 'sometimes'; allowed: fixed, gradient, validation"),
         ({"adversary": "pgd", "attack_steps": 0}, "attack_steps must be at least 1, got 0"),
         ({"game": "hard-negative", "temperature": 0.0}, "temperature must be at least 1e-6, got 0.0"),

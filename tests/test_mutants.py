@@ -63,13 +63,35 @@ def fakes_outside_the_tape(case):
 
 @mutant(contract.losses_equal_a_reference, "apr", "mf", "fgm", epsilon=0.3)
 def flag_swapped(case):
-    """AMF of sisinflab/elliot: the clean term is taken on adversarial rows, and the other way round."""
+    """AMF of sisinflab/elliot: the clean term gets the weight of the adversarial one, and the other way round."""
+
+    class Broken(EmbeddingGame):
+        def weights(self):
+            return super().weights()[::-1]
+
+    case.game = turned_into(Broken, case.game)
+
+
+@mutant(contract.losses_equal_a_reference, "hard-negative", "mf", "hardness", negatives=4)
+def weights_of_both_terms_swapped(case):
+    """The same in a game with another joint loss."""
+
+    class Broken(HardNegatives):
+        def recommender_loss(self, *arguments):
+            total, parts = super().recommender_loss(*arguments)
+            return parts["data_loss"] + parts["adversarial_loss"] - total, parts
+
+    case.game = turned_into(Broken, case.game)
+
+
+@mutant(contract.second_turn_hurts, "embedding", "mf", "free", epsilon=0.3)
+def reused_gradient_helps(case):
+    """The offset that is kept for the next turn goes down the gradient."""
 
     class Broken(EmbeddingGame):
         def recommender_loss(self, *arguments):
             total, parts = super().recommender_loss(*arguments)
-            names = ("adversarial_loss", "data_loss")
-            return total, dict(zip(names, (parts["data_loss"], parts["adversarial_loss"]), strict=True))
+            return total, parts | {"offsets": jax.tree.map(jnp.negative, parts["offsets"])}
 
     case.game = turned_into(Broken, case.game)
 

@@ -57,6 +57,17 @@ class Ball:
         radii = (self.users, self.items)
         return tuple(self._project(*each) for each in zip(moved, rows, radii, strict=True))
 
+    def shorten(self, moved: tuple, rows: tuple) -> tuple:
+        """`moved`, drawn straight towards `rows` until it lies in the ball: what was a mixture with them stays one."""
+        if self.norm == "l2":
+            return self.project(moved, rows)
+        radii = (self.users, self.items)
+        return tuple(
+            r
+            + (m - r) * jnp.minimum(1.0, self._reach(r, q) / (jnp.max(jnp.abs(m - r), axis=-1, keepdims=True) + _TINY))
+            for m, r, q in zip(moved, rows, radii, strict=True)
+        )
+
     def _step(self, rows, way, radius):
         reach = self._reach(rows, radius)
         return rows + reach * (jnp.sign(way) if self.norm == "linf" else direction(way))

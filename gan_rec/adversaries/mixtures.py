@@ -16,8 +16,8 @@ class Hull(nnx.Module):
     """Turns every item row into a convex combination of real item rows; user rows stay.
 
     Every call draws M anchors from the catalogue, mixes them for each item by attention (the item's row and z ask,
-    the anchors answer), and the game draws the mix towards the row until it lies in the ball, which keeps it in the
-    convex hull. The mixture has no sign to turn round, and no parameter can take it off the manifold.
+    the anchors answer), and draws the mix towards the row until it lies in the ball, which keeps it in the convex hull.
+    The mixture has no sign to turn round, and no parameter can take it off the manifold.
 
     Args:
         dim: D, the size of the rows.
@@ -26,6 +26,8 @@ class Hull(nnx.Module):
         anchors: M, catalogue rows that a call mixes.
         rngs: source of the initial values.
     """
+
+    bounded = True  # shortened into the ball by itself, since a projection could leave the hull
 
     def __init__(self, dim: int, *, noise: int = 16, hidden: int = 32, anchors: int = 64, rngs: nnx.Rngs):
         self.ask_row = nnx.Linear(dim, hidden, use_bias=False, rngs=rngs)
@@ -44,7 +46,8 @@ class Hull(nnx.Module):
         flat = direction(items.reshape(-1, items.shape[-1])) * unit
         question = self.ask_row(flat) + self.ask_noise(z)
         agreement = question @ self.answer(direction(anchors) * unit).T / self.hidden**0.5
-        return users, (jax.nn.softmax(agreement, axis=1) @ anchors).reshape(items.shape)
+        mixed = (jax.nn.softmax(agreement, axis=1) @ anchors).reshape(items.shape)
+        return ball.shorten((users, mixed), (users, items))
 
 
 class Profile(nnx.Module):

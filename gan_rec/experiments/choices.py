@@ -181,7 +181,10 @@ def _check_adversary(game: str, adversary: Any) -> None:
         return
     own = ", or a class of yours as my_module:MyGenerator" if play.own_adversary else ""
     if adversary not in ADVERSARIES:
-        raise UserError(f"unknown adversary {adversary!r}; allowed: {', '.join(play.adversaries)}{own}")
+        others = ", ".join(name for name in ADVERSARIES if name not in play.adversaries)
+        raise UserError(
+            f"unknown adversary {adversary!r}; allowed: {', '.join(play.adversaries)}{own} (in other games: {others})"
+        )
     if adversary not in play.adversaries:
         raise UserError(
             f"adversary {adversary!r} does not play game {game!r}; allowed: {', '.join(play.adversaries)}{own}"

@@ -74,7 +74,9 @@ def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
     if choices.is_own(given):
         name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
         _check_params_only(make, name)
-        _check_rows(make, name, settings.dim + bool(settings.bias))
+        if settings.game == "apr" and getattr(given if not isinstance(given, str) else cls, "reads_history", False):
+            raise UserError(f"adversary {name!r} reads histories, which game 'apr' has none of for its whole tables")
+        _check_rows(make, name, settings.dim + bool(settings.bias), lists=settings.loss != "softmax")
     return make
 
 
@@ -165,11 +167,12 @@ def _belongs_to_others(name: str, settings: Settings) -> bool:
     return name in choices.GAMES[settings.game].options or name in choices.RECOMMENDERS[settings.recommender].options
 
 
-def _check_rows(make: Callable, given: Any, dim: int) -> None:
+def _check_rows(make: Callable, given: Any, dim: int, *, lists: bool) -> None:
     """An adversary must take rows of any number and give back as many; a mistake shows here, before the training."""
+    item_shape = (3, 2, dim) if lists else (5, dim)  # a list for each user, or the catalogue
 
     def attack(key):
-        users, items = jnp.ones((3, dim)), jnp.ones((3, 2, dim))
+        users, items = jnp.ones((3, dim)), jnp.ones(item_shape)
 
         class Loss(SimpleNamespace):
             def __call__(self, u, v):
@@ -189,8 +192,8 @@ def _check_rows(make: Callable, given: Any, dim: int) -> None:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"adversary {given!r} fails when it is called ({first}); it {rule}") from error
     shapes = [getattr(rows, "shape", None) for rows in moved] if isinstance(moved, tuple | list) else moved
-    if shapes != [(3, dim), (3, 2, dim)]:
-        raise UserError(f"adversary {given!r} {rule}, [(3, {dim}), (3, 2, {dim})], got {shapes}")
+    if shapes != [(3, dim), item_shape]:
+        raise UserError(f"adversary {given!r} {rule}, [{(3, dim)}, {item_shape}], got {shapes}")
 
 
 def _same(instance: nnx.Module, key: Any) -> nnx.Module:

@@ -30,10 +30,16 @@ def model_settings(settings: Settings) -> dict[str, Settings]:
     The twin is trained without the adversary; after a warm-up there is also its end, "start", which both models have
     in common: its settings make the same first epochs and stop there.
     """
-    models = {"adversarial": settings, "twin": dataclasses.replace(settings, alpha=1.0, balance="fixed")}
+    # The article's L_data alone has no negatives: the twin of that form is the cross-entropy that it was taken from.
+    form = "alpha" if settings.form == "article-alpha" else settings.form
+    twin = dataclasses.replace(settings, alpha=1.0, balance="fixed", form=form)
+    models = {"adversarial": settings, "twin": twin}
     if settings.warm_up:
         n = settings.warm_up
-        models["start"] = dataclasses.replace(models["twin"], epochs=n, patience=n, evaluate_every=n)
+        rate = settings.learning_rate if settings.warm_up_learning_rate is None else settings.warm_up_learning_rate
+        models["start"] = dataclasses.replace(
+            models["twin"], epochs=n, patience=n, evaluate_every=n, warm_up=0, learning_rate=rate
+        )
     return models
 
 

@@ -190,6 +190,8 @@ class Settings:
     def _check_together(self) -> None:
         one_term = self.feeding == "alternate" or self.adversary == "free"
         rules = (
+            (self.warm_up >= self.epochs, "warm_up", self.warm_up,
+             f"must be less than epochs ({self.epochs}): the adversary would never join"),
             (self.form not in (None, "alpha") and self.loss != "bce", "form", self.form, "needs loss 'bce'"),
             (one_term and self.recommender_steps > 1, "recommender_steps", self.recommender_steps,
              "must be 1 with feeding 'alternate' or adversary 'free'"),
@@ -197,6 +199,8 @@ class Settings:
              self.moves, "needs one step of each player; use 'alternating'"),
             (one_term and self.balance != "fixed", "balance", self.balance,
              "must be 'fixed' with feeding 'alternate' or adversary 'free', which have no alpha to set"),
+            (self.adversary == "accumulated" and self.balance != "fixed", "balance", self.balance,
+             "must be 'fixed' with adversary 'accumulated', whose gradients belong to one alpha"),
             (self.form in ("article-beta", "beta") and self.balance != "fixed", "balance", self.balance,
              "must be 'fixed' with a form that has beta in the place of alpha"),
             (self.adversary == "free" and self.feeding == "alternate", "feeding", self.feeding,

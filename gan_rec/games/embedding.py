@@ -185,7 +185,9 @@ class EmbeddingGame:
         """The gradient at the clean rows, with what is left of the earlier batches' in a game that accumulates."""
         if not self.accumulates:
             return gradient
-        return jax.tree.map(lambda old, new: self.accumulates * old + new, batch.offsets, gradient)
+        users, items = jax.tree.map(lambda old, new: self.accumulates * old + new, batch.offsets, tuple(gradient))
+        # Rows that come from histories are other users' in every batch: of these only the items' are the same rows.
+        return users if batch.history is None else gradient[0], items
 
     def _one_term(self, terms: "_Terms", adversary, key: PRNGKeyArray):
         """The loss of one turn; with `reuses`, what the next turn on this batch shall add to the rows."""

@@ -13,6 +13,7 @@ from gan_rec.games import batches
 from gan_rec.games.batches import Batch
 from gan_rec.games.joint import METRICS, joint
 
+_NO_CANDIDATE = -1e9  # finite, so that 0 * log p is 0
 RANKERS = ("generator", "discriminator")
 CRITIC_LOSSES = ("minimax", "non-saturating", "hinge")  # ids are discrete: there is nothing to take a penalty on
 
@@ -74,9 +75,10 @@ class IRGAN:
         )
 
     def scores(self, player, batch: Batch, key: PRNGKeyArray | None) -> Float[Array, "B I"]:
-        """A player's scores of the catalogue."""
+        """A player's scores of the catalogue; what the recommender sees of the history is no candidate."""
         history = batch.history if player.reads_history else None
-        return player.score(player.users(batch.users, history, key), player.items())
+        scores = player.score(player.users(batch.users, history, key), player.items())
+        return scores if batch.history is None else jnp.where(batch.history > 0, _NO_CANDIDATE, scores)
 
     def sample(self, scores: Float[Array, "B I"], targets: Float[Array, "B I"], key: PRNGKeyArray):
         """K items for each user from the proposal, and p / proposal for each; both constants.

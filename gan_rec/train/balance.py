@@ -62,7 +62,9 @@ def _by_validation(state: State, positives, held_out, game, schedule, key) -> Fl
             )
             return unattacked.recommender_loss(recommender, state.adversary, batch, key)[0]
 
-        return jnp.mean(jax.lax.map(loss, _batches(game, held_out, schedule, valid_key)))
+        # Sampled negatives must be neither held-out nor training pairs.
+        either = replace(held_out, bitmap=held_out.bitmap | positives.bitmap)
+        return jnp.mean(jax.lax.map(loss, _batches(game, either, schedule, valid_key)))
 
     wanted = jax.grad(held_out_loss)(state.recommender)
 

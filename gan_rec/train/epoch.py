@@ -105,6 +105,8 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
     order_key, steps_key = jax.random.split(jax.random.fold_in(key, state.epoch))
     order = shuffle(order_key, capacity, size)
     n_steps = -(-size // schedule.batch_size)
+    if getattr(game, "alternates", False):  # as many adversarial turns as original ones; the twin has no turns
+        n_steps = n_steps + jnp.where(game.plays, n_steps % 2, 0)
     game = replace(game, weight=state.alpha) if hasattr(game, "weight") else game
 
     def draw(number, key):

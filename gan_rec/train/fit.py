@@ -260,9 +260,14 @@ class Training:
             score = score.astype(np.float32)  # as it is kept: else equal scores would seem to get better
             for row, value in zip(rows, score, strict=True):
                 row[f"validation {metric}"] = float(value)
+            # Of a model that is played against, what counts begins when the adversary joins.
+            too_early = bool(self.game.plays) and number <= self.budget.warm_up
+            score = np.full_like(score, -np.inf) if too_early else score
             better = ~np.asarray(progress.stopped) & (score > np.asarray(progress.kept.score))
             kept = _keep(progress, jnp.asarray(better), number, jnp.asarray(score))
-            return progress._replace(kept=kept, stopped=number - kept.epoch >= patience)
+            return progress._replace(
+                kept=kept, stopped=number - np.maximum(kept.epoch, self.budget.warm_up) >= patience
+            )
 
         return review
 
