@@ -1,3 +1,4 @@
+import itertools
 import os
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def quick_compilation(tmp_path_factory, request):
     for name, value in options.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+
+_FINISHED = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def few_programs_at_a_time():
+    """A process may map 65,530 pieces of memory (Linux), and the programs of some hundred tests need more: it dies."""
+    yield
+    if next(_FINISHED) % 20 == 0:
+        jax.clear_caches()
 
 
 def interactions(pairs, n_users=None, n_items=None) -> Interactions:

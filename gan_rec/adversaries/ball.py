@@ -39,44 +39,45 @@ class Ball:
 
     def step(self, rows: tuple, ways: tuple) -> tuple:
         """User and item rows moved as far as the ball allows along `ways`, of which only the direction counts."""
-        radii = (self.users, self.items)
-        return tuple(self._step(*each) for each in zip(rows, ways, radii, strict=True))
+        return self._each(self._step, rows, ways)
 
     def soft_step(self, rows: tuple, ways: tuple) -> tuple:
         """Like `step`, but with a gradient for the ways in L-infinity too: entries move by a tanh, not by a sign."""
         if self.norm == "l2":
             return self.step(rows, ways)
-        radii = (self.users, self.items)
-        return tuple(
-            r + self._reach(r, radius) * jnp.tanh(direction(way) * r.shape[-1] ** 0.5)
-            for r, way, radius in zip(rows, ways, radii, strict=True)
-        )
+        return self._each(self._soft_step, rows, ways)
 
     def project(self, moved: tuple, rows: tuple) -> tuple:
         """The points nearest to `moved` that lie in the ball around `rows`."""
-        radii = (self.users, self.items)
-        return tuple(self._project(*each) for each in zip(moved, rows, radii, strict=True))
+        return self._each(self._project, moved, rows)
 
     def shorten(self, moved: tuple, rows: tuple) -> tuple:
         """`moved`, drawn straight towards `rows` until it lies in the ball: what was a mixture with them stays one."""
         if self.norm == "l2":
             return self.project(moved, rows)
-        radii = (self.users, self.items)
-        return tuple(
-            r
-            + (m - r) * jnp.minimum(1.0, self._reach(r, q) / (jnp.max(jnp.abs(m - r), axis=-1, keepdims=True) + _TINY))
-            for m, r, q in zip(moved, rows, radii, strict=True)
-        )
+        return self._each(self._shorten, moved, rows)
+
+    def _each(self, move, *pairs: tuple) -> tuple:
+        """User and item rows of `move(..., radius)`."""
+        return tuple(move(*each) for each in zip(*pairs, (self.users, self.items), strict=True))
 
     def _step(self, rows, way, radius):
         reach = self._reach(rows, radius)
         return rows + reach * (jnp.sign(way) if self.norm == "linf" else direction(way))
+
+    def _soft_step(self, rows, way, radius):
+        return rows + self._reach(rows, radius) * jnp.tanh(direction(way) * rows.shape[-1] ** 0.5)
 
     def _project(self, moved, rows, radius):
         reach, offset = self._reach(rows, radius), moved - rows
         if self.norm == "linf":
             return rows + jnp.clip(offset, -reach, reach)
         return rows + offset * jnp.minimum(1.0, reach / length(offset))
+
+    def _shorten(self, moved, rows, radius):
+        offset = moved - rows
+        longest = jnp.max(jnp.abs(offset), axis=-1, keepdims=True) + _TINY
+        return rows + offset * jnp.minimum(1.0, self._reach(rows, radius) / longest)
 
     def _reach(self, rows, radius):
         radius = jnp.asarray(radius)

@@ -9,9 +9,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
 from gan_rec.data.sampling import Positives
-from gan_rec.games import batches
 from gan_rec.games.batches import Batch
-from gan_rec.games.joint import METRICS, joint
+from gan_rec.games.joint import Joint, joint
 from gan_rec.random import bernoulli
 
 
@@ -21,7 +20,7 @@ from gan_rec.random import bernoulli
     meta_fields=["zero_ratio", "mask_ratio", "critic_loss", "reads_history"],
 )
 @dataclass(frozen=True)
-class CFGAN:
+class CFGAN(Joint):
     """Recommender: purchase vectors that the critic takes for real ones. Critic: min of its loss on both kinds.
 
     The vector of a user is the sigmoid of all scores, masked by the real one: a critic that saw the rest of it would
@@ -52,17 +51,6 @@ class CFGAN:
     mask_ratio: float = 0.1
     critic_loss: str = "wasserstein"
     reads_history: bool = True
-
-    metrics = METRICS
-
-    @property
-    def plays(self):
-        """Whether the adversary takes part."""
-        return jnp.asarray(self.alpha) < 1
-
-    def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
-        """See `gan_rec.games.batches.size`."""
-        return batches.size(positives, of_users=True)
 
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`: nothing is hidden, the vector itself is to be made again."""

@@ -5,14 +5,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
 from gan_rec.adversaries.ball import Ball
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
 from gan_rec.games.batches import Batch
-from gan_rec.games.joint import METRICS, weight
+from gan_rec.games.joint import Joint, weight
 from gan_rec.games.rows import RowLoss, with_gradient
 
 FORMS = ("alpha", "article-alpha", "article-beta", "beta")
@@ -37,7 +37,7 @@ _PARTS = {
     ],
 )  # fmt: skip
 @dataclass(frozen=True)
-class EmbeddingGame:
+class EmbeddingGame(Joint):
     """Recommender: min alpha L(u, v) + (1 - alpha) L(u', v'). Adversary: max L(u', v') over what it makes of u and v.
 
     u and v are user and item representations, u' and v' the adversary's, at most `epsilon` times the row's length
@@ -90,27 +90,27 @@ class EmbeddingGame:
     reuses: bool = False
     accumulates: float = 0.0
 
-    metrics = METRICS
     gives_both_gradients = True
 
     @property
-    def plays(self):
+    def plays(self) -> Bool[Array, ""]:
         """Whether the adversary takes part."""
-        return (jnp.asarray(self.alpha) < 1) & (jnp.asarray(self.epsilon) > 0)
+        return super().plays & (jnp.asarray(self.epsilon) > 0)
 
     @property
     def alternates(self) -> bool:
         """Whether a step is either on original or on adversarial rows."""
         return self.reuses or self.feeding == "alternate"
 
-    def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
-        """See `gan_rec.games.batches.size`."""
-        return batches.size(positives, of_users=self.loss == "softmax")
+    @property
+    def of_users(self) -> bool:
+        """Softmax takes users, the other losses pairs."""
+        return self.loss == "softmax"
 
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`."""
         options = {"reads_history": self.reads_history, "profile": self.profiles}
-        if self.loss == "softmax":
+        if self.of_users:
             return batches.draw_users(positives, positives.active[rows], key, hide=self.hide, **options)
         return batches.draw_pairs(positives, rows, key, negatives=self.negatives, **options)
 

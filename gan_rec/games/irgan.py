@@ -11,7 +11,7 @@ from gan_rec import losses
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
 from gan_rec.games.batches import Batch
-from gan_rec.games.joint import METRICS, joint
+from gan_rec.games.joint import Joint, joint
 
 _NO_CANDIDATE = -1e9  # finite, so that 0 * log p is 0
 RANKERS = ("generator", "discriminator")
@@ -24,7 +24,7 @@ CRITIC_LOSSES = ("minimax", "non-saturating", "hinge")  # ids are discrete: ther
     meta_fields=["ranker", "critic_loss", "samples", "hide", "reads_history"],
 )
 @dataclass(frozen=True)
-class IRGAN:
+class IRGAN(Joint):
     """Generator: a policy p(item | user), rewarded for items that the discriminator takes for observed ones.
 
     Discriminator: min of the critic's loss over observed items and items drawn from the policy. Generator: REINFORCE,
@@ -55,17 +55,6 @@ class IRGAN:
     samples: int = 32
     hide: float = 0.2
     reads_history: bool = False
-
-    metrics = METRICS
-
-    @property
-    def plays(self):
-        """Whether the adversary takes part."""
-        return jnp.asarray(self.alpha) < 1
-
-    def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
-        """See `gan_rec.games.batches.size`."""
-        return batches.size(positives, of_users=True)
 
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`."""

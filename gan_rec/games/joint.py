@@ -1,21 +1,43 @@
-"""The joint loss: alpha times the data's, 1 - alpha times the adversary's."""
+"""What games share: the joint loss, alpha times the data's and 1 - alpha times the adversary's, and its bookkeeping."""
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
 
-METRICS = ("data_loss", "adversarial_loss")
+from gan_rec.data.sampling import Positives
+from gan_rec.games import batches
 
 
-def weight(game):
+class Joint:
+    """A game of a joint loss; has `alpha` and `weight`."""
+
+    metrics = ("data_loss", "adversarial_loss")
+
+    @property
+    def of_users(self) -> bool:
+        """Whether a batch is users rather than pairs."""
+        return True
+
+    @property
+    def plays(self) -> Bool[Array, ""]:
+        """Whether the adversary takes part."""
+        return jnp.asarray(self.alpha) < 1
+
+    def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
+        """See `gan_rec.games.batches.size`."""
+        return batches.size(positives, of_users=self.of_users)
+
+
+def weight(game: Joint):
     """Alpha as it stands: what an automatic rule has made of it (`game.weight`), or `game.alpha`."""
     return game.alpha if game.weight is None else game.weight
 
 
-def joint(game, data, adversarial):
+def joint(game: Joint, data, adversarial):
     """Joint loss and its parts.
 
     Args:
-        game: has `plays`, `alpha` and `weight`.
+        game: a `Joint`.
         data: the data loss.
         adversarial: () -> the adversarial loss; not computed where the adversary does not play.
     """

@@ -11,7 +11,7 @@ from gan_rec import losses
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
 from gan_rec.games.batches import Batch
-from gan_rec.games.joint import METRICS, joint
+from gan_rec.games.joint import Joint, joint
 
 _FIELDS = dict(
     data_fields=["alpha", "weight", "temperature", "entropy"], meta_fields=["loss", "negatives", "reads_history"]
@@ -20,7 +20,7 @@ _FIELDS = dict(
 
 @partial(jax.tree_util.register_dataclass, **_FIELDS)
 @dataclass(frozen=True)
-class HardNegatives:
+class HardNegatives(Joint):
     """Recommender: min alpha L + (1 - alpha) sum_k q_k L_k over K negatives. Adversary: max of the sum over q.
 
     L_k is the loss of the pair with its k-th negative, L their mean (negatives as they were sampled, uniformly), and
@@ -49,16 +49,10 @@ class HardNegatives:
     negatives: int = 16
     reads_history: bool = False
 
-    metrics = METRICS
-
     @property
-    def plays(self):
-        """Whether the adversary takes part."""
-        return jnp.asarray(self.alpha) < 1
-
-    def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
-        """See `gan_rec.games.batches.size`."""
-        return batches.size(positives, of_users=False)
+    def of_users(self) -> bool:
+        """A batch is pairs."""
+        return False
 
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`."""
