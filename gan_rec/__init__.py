@@ -30,6 +30,7 @@ _HOMES = {
     "gan_rec.experiments.settings": ("Settings", "DataOptions"),
     "gan_rec.experiments.run": ("open_run",),
     "gan_rec.evaluation.evaluate": ("compare_models",),
+    "gan_rec.language.encode": ("load_encoder",),
     "gan_rec.errors": ("UserError",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

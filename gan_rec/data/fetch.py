@@ -41,11 +41,6 @@ class Origin:
         return self.url or f"the wheel {self.wheel}"
 
 
-def cache_folder() -> Path:
-    """Where fetched files are kept: `$XDG_CACHE_HOME/gan_rec`, by default `~/.cache/gan_rec`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_rec"
-
-
 def fetch(origins: list[Origin], folder: Path, say: Callable[[str], None]) -> Path:
     """Get the file from the first origin that answers, and put it into `folder` whole.
 

@@ -12,12 +12,13 @@ import pandas as pd
 
 from gan_rec.data.assemble import assemble
 from gan_rec.data.columns import Columns
-from gan_rec.data.fetch import Origin, cache_folder, fetch, verify
+from gan_rec.data.fetch import Origin, fetch, verify
 from gan_rec.data.interactions import Dataset
 from gan_rec.data.named import NAMED, NamedDataset
 from gan_rec.data.read import read_interactions, table_of_frame
 from gan_rec.data.synthetic import synthetic
 from gan_rec.errors import UserError
+from gan_rec.files import cache_folder
 
 
 def load(

@@ -18,8 +18,9 @@ from gan_rec.evaluation.metrics import parse
 from gan_rec.evaluation.ranking import top_items
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments import choices, players
-from gan_rec.experiments.progress import Progress
+from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
+from gan_rec.progress import Progress
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.robustness import damage, losses_under_attack, train_generator
 from gan_rec.train.fit import Fit, Observer, Store, Training
@@ -104,7 +105,8 @@ def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
     settings = resolve(options)
     history = History()
     with Progress(enabled=progress) as shown:
-        observers = (history, shown.model("adversarial" if settings.alpha < 1 else "twin", settings, split))
+        name = "adversarial" if settings.alpha < 1 else "twin"
+        observers = (history, ModelProgress(shown, name, settings, split))
         weights = training(settings, split, observers).fit(split.train, split.valid)
     return Fitted(settings, split, weights, pd.DataFrame(history.rows))
 

@@ -17,9 +17,10 @@ from gan_rec.experiments.choices import GAMES
 from gan_rec.experiments.config import read_config, read_json
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
-from gan_rec.experiments.progress import Progress
+from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, check_types
 from gan_rec.files import write_frame, write_text
+from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.tracking import Tracker, read_rows
 
@@ -161,7 +162,7 @@ def _lasting(dataset: str) -> str:
 
 
 def _fit(name: str, settings: Settings, split: data.Split, out: Path, tracker: Tracker, progress: Progress) -> Fitted:
-    observers = (tracker.model(name), progress.model(name, settings, split))
+    observers = (tracker.model(name), ModelProgress(progress, name, settings, split))
     store = Checkpoints(out / "checkpoints" / name)
     weights = training(settings, split, observers, store).fit(split.train, split.valid)
     return Fitted(settings, split, weights, pd.DataFrame(tracker.rows(name)))

@@ -15,7 +15,7 @@ from gan_rec.data import Split
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.experiments.fitting import resolve, training
-from gan_rec.experiments.progress import Progress
+from gan_rec.progress import Progress
 from gan_rec.train.epoch import epoch, init, with_memory
 
 

@@ -137,14 +137,6 @@ def test_an_interrupted_write_leaves_nothing(pip, tmp_path, monkeypatch):
     assert left(tmp_path) == []
 
 
-def test_the_user_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fetch.cache_folder() == tmp_path / "gan_rec"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert fetch.cache_folder() == tmp_path / ".cache" / "gan_rec"
-
-
 def test_pins_of_movielens():
     pins = {d.name: d.pins for d in named_datasets() if d.origins}
     assert pins["ml-100k"]["u.data"] == "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"

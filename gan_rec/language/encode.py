@@ -1,0 +1,126 @@
+"""Texts in, sentence vectors out: batched, compiled once for each length, kept on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from gan_rec.errors import UserError
+from gan_rec.files import cache_folder
+from gan_rec.language import files, models
+from gan_rec.language.cache import VectorCache
+from gan_rec.language.tokens import Tokens, batches, tokenise
+from gan_rec.language.transformer import POOLING, pool
+from gan_rec.progress import Progress
+
+_TOKENS_IN_BATCH = 2048  # larger batches are no faster on a CPU
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pretrained language model that makes a vector of length D of every text.
+
+    Args:
+        model: words and states, see `gan_rec.language.bert.Bert`.
+        tokenizer: a `tokenizers.Tokenizer`.
+        longest: the most tokens of a text; what goes beyond is cut off.
+        pooling: "mean" over token states, or the "last" token's.
+        normalised: whether vectors are scaled to length 1.
+        sha256: of the model's files.
+        cache: folder of vectors that have been made before; None keeps none.
+    """
+
+    model: nnx.Module
+    tokenizer: object
+    longest: int
+    pooling: str
+    normalised: bool
+    sha256: str
+    cache: Path | None = None
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.model.word_embedding[...].shape[-1]
+
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """Token ids."""
+        return tokenise(self.tokenizer, texts)
+
+    def encode(self, texts: Sequence[str], *, progress: bool = True) -> Float[np.ndarray, "N D"]:
+        """A vector for each text; an empty one has a vector too, that of its special tokens alone.
+
+        Args:
+            texts: N of them.
+            progress: show it, on stderr.
+
+        Raises:
+            UserError: something that is no text.
+        """
+        for n, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UserError(f"texts must be str, got {text!r} at position {n}")
+        different = list(dict.fromkeys(texts))
+        cache = self._cache()
+        known = cache.get(different) if cache else {}
+        new = [text for text in different if text not in known]
+        with Progress(enabled=progress and bool(new)) as shown:
+            self._encode_new(new, known, cache, shown)
+        return np.stack([known[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
+
+    def _encode_new(self, new: list[str], known: dict, cache: VectorCache | None, shown: Progress) -> None:
+        tokens = self.tokens(new)
+        bar, done = shown.add("encoding texts", 0, len(new)), 0
+        for which, length in batches(tokens.lengths(), _TOKENS_IN_BATCH):
+            ids, mask = tokens.padded(which, length)
+            vectors = np.asarray(_vectors(self.model, ids, mask, self.pooling, self.normalised))
+            real = which >= 0
+            own = [new[n] for n in which[real]]
+            known.update(zip(own, vectors[real], strict=True))
+            if cache:
+                cache.put(own, vectors[real])
+            done += len(own)
+            shown.advance(bar, done, len(new), f"encoding texts {done:,}/{len(new):,}", "")
+
+    def _cache(self) -> VectorCache | None:
+        if self.cache is None:
+            return None
+        kind = f"{self.sha256[:16]}-{self.pooling}-{self.longest}{'-unit' if self.normalised else ''}"
+        return VectorCache(self.cache / f"{kind}.sqlite", self.dim)
+
+
+@partial(jax.jit, static_argnames=("pooling", "normalised"))
+def _vectors(model, ids: Int[Array, "B T"], mask: Float[Array, "B T"], pooling: str, normalised: bool):
+    vectors = pool(model(model.words(ids), mask), mask, pooling)
+    if not normalised:
+        return vectors
+    return vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def load_encoder(name: str = "minilm", *, pooling: str | None = None, cache: bool = True) -> Encoder:
+    """A pretrained language model by name (`gan_rec.language.KNOWN`) or path.
+
+    Args:
+        name: "minilm", "smollm2", a folder in Hugging Face layout, or a GGUF file.
+        pooling: "mean" or "last"; None: as its authors did.
+        cache: keep vectors on disk.
+
+    Raises:
+        UserError: it is not there, damaged, or of another kind.
+    """
+    loaded = files.read(models.locate(name))
+    encoder = Encoder(
+        loaded.model, loaded.tokenizer, loaded.longest, loaded.pooling, loaded.normalised, loaded.sha256,
+        cache_folder() / "language" if cache else None,
+    )  # fmt: skip
+    if pooling is None:
+        return encoder
+    if pooling not in POOLING:
+        raise UserError(f"unknown pooling {pooling!r}; allowed: {', '.join(POOLING)}")
+    return replace(encoder, pooling=pooling)

@@ -1,0 +1,197 @@
+"""From files to a language model: Hugging Face folders (safetensors) and GGUF files."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from gan_rec.errors import UserError
+from gan_rec.language.bert import ACTIVATIONS, BertConfig, zeros
+
+_LONGEST = 512
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A language model as its files describe it.
+
+    Args:
+        model: words and states, see `gan_rec.language.bert.Bert`.
+        tokenizer: a `tokenizers.Tokenizer`, truncating at `longest`.
+        longest: the most tokens of a text.
+        pooling: how its authors made one vector of the states.
+        normalised: whether that vector has length 1.
+        sha256: of the weights and the tokenizer.
+    """
+
+    model: nnx.Module
+    tokenizer: object
+    longest: int
+    pooling: str
+    normalised: bool
+    sha256: str
+
+
+def read(path: Path) -> Loaded:
+    """The model in a folder or GGUF file.
+
+    Raises:
+        UserError: files that are missing, cut short, of another architecture, or a library that is not installed.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if path.suffix == ".gguf":
+        from gan_rec.language.gguf import read_gguf
+
+        return read_gguf(path)
+    raise UserError(f"{path} is no language model: give a folder in Hugging Face layout or a .gguf file")
+
+
+def _read_folder(folder: Path) -> Loaded:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        if not (folder / name).exists():
+            hint = "; convert pytorch_model.bin to safetensors" if (folder / "pytorch_model.bin").exists() else ""
+            raise UserError(f"{folder} has no {name}, which a language model in Hugging Face layout needs{hint}")
+    config = _bert_config(folder / "config.json")
+    arrays = _read_safetensors(folder / "model.safetensors")
+    model = _fill(zeros(config), _bert_arrays(arrays, config, folder), folder)
+    longest = min(_json(folder / "sentence_bert_config.json").get("max_seq_length", _LONGEST), config.positions)
+    tokenizer = _tokenizer(folder / "tokenizer.json", longest)
+    pooling = _json(folder / "1_Pooling" / "config.json")
+    if pooling and not pooling.get("pooling_mode_mean_tokens", True):
+        raise UserError(
+            f"{folder} wants another pooling than the mean over tokens, which is all that there is for BERT"
+        )
+    steps = _json(folder / "modules.json") or []
+    return Loaded(
+        model, tokenizer, longest, "mean", any("Normalize" in step.get("type", "") for step in steps),
+        sha256_of(folder / "model.safetensors", folder / "tokenizer.json"),
+    )  # fmt: skip
+
+
+def _json(path: Path):
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
+def _bert_config(path: Path) -> BertConfig:
+    found = _json(path)
+    kind = found.get("model_type") if isinstance(found, dict) else None
+    if kind != "bert":
+        raise UserError(f"{path} describes a model of type {kind!r}; allowed: bert (or a GGUF file of a llama decoder)")
+    if found.get("hidden_act", "gelu") not in ACTIVATIONS:
+        raise UserError(f"{path}: unknown hidden_act {found['hidden_act']!r}; allowed: {', '.join(ACTIVATIONS)}")
+    names = {
+        "vocabulary": "vocab_size", "dim": "hidden_size", "depth": "num_hidden_layers", "heads": "num_attention_heads",
+        "inner": "intermediate_size", "positions": "max_position_embeddings",
+    }  # fmt: skip
+    missing = [name for name in names.values() if not isinstance(found.get(name), int)]
+    if missing:
+        raise UserError(f"{path} does not say {', '.join(missing)}")
+    return BertConfig(
+        **{own: found[name] for own, name in names.items()},
+        epsilon=found.get("layer_norm_eps", 1e-12), activation=found.get("hidden_act", "gelu"),
+    )  # fmt: skip
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    safetensors = need("safetensors.numpy")
+    try:
+        arrays = safetensors.load_file(path)
+    except Exception as error:  # its own error type is no public name
+        raise UserError(f"{path} is damaged or cut short: {error}") from error
+    return {name.removeprefix("bert."): array for name, array in arrays.items()}
+
+
+# Name of the layer's part here -> in the file.
+_PARTS = {
+    "query": "attention.self.query", "key": "attention.self.key", "value": "attention.self.value",
+    "output": "attention.output.dense", "attention_norm": "attention.output.LayerNorm",
+    "inner": "intermediate.dense", "outer": "output.dense", "output_norm": "output.LayerNorm",
+}  # fmt: skip
+
+
+def _bert_arrays(arrays: dict[str, np.ndarray], config: BertConfig, folder: Path) -> dict:
+    """The file's arrays by path in the module; layers are stacked, and dense layers map rows (PyTorch's, columns)."""
+
+    def get(name: str) -> np.ndarray:
+        if name not in arrays:
+            raise UserError(f"{folder / 'model.safetensors'} is of another architecture: it has no {name}")
+        return arrays[name].astype(np.float32)
+
+    def both(part: str) -> tuple[np.ndarray, np.ndarray]:
+        weight = get(f"{part}.weight")
+        return (weight.T if weight.ndim == 2 else weight), get(f"{part}.bias")
+
+    scale, bias = both("embeddings.LayerNorm")
+    made = {
+        ("word_embedding",): get("embeddings.word_embeddings.weight"),
+        ("position_embedding",): get("embeddings.position_embeddings.weight"),
+        ("type_embedding",): get("embeddings.token_type_embeddings.weight")[:1],
+        ("embedding_norm", "scale"): scale,
+        ("embedding_norm", "bias"): bias,
+    }
+    for own, part in _PARTS.items():
+        layers = [both(f"encoder.layer.{i}.{part}") for i in range(config.depth)]
+        kind = "scale" if own.endswith("norm") else "kernel"
+        for name, values in zip((kind, "bias"), zip(*layers, strict=True), strict=True):
+            made["stack", "layers", own, name] = np.stack(values)
+    return made
+
+
+def _fill(model: nnx.Module, arrays: dict[tuple, np.ndarray], path: Path) -> nnx.Module:
+    """The model with the arrays in their places; every place must get one of its shape."""
+
+    def put(place, blank):
+        names = tuple(key.name for key in place[:-1])  # the last is the parameter's own "value"
+        if names not in arrays or arrays[names].shape != blank.shape:
+            found = arrays[names].shape if names in arrays else None
+            raise UserError(f"{path}: {'.'.join(names)} must be {blank.shape}, found {found}")
+        return jnp.asarray(arrays[names])
+
+    return jax.tree_util.tree_map_with_path(put, model)
+
+
+def _tokenizer(path: Path, longest: int):
+    tokenizers = need("tokenizers")
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # its errors are plain Exception
+        raise UserError(f"{path} is damaged or of another kind: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(longest)
+    return tokenizer
+
+
+def sha256_of(*paths: Path) -> str:
+    """Of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def need(module: str):
+    """Import a library of the extra "language".
+
+    Raises:
+        UserError: it is not installed; the message has the command that does it.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UserError(f"{package} is not installed; to install it run: pip install 'gan_rec[language]'") from error

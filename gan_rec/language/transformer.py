@@ -1,0 +1,54 @@
+"""What both kinds of language model share: a stack of equal layers, and how token states become one vector."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+_FAR = -1e9  # the score of a place that must not be attended to; finite, so that rows of padding alone stay finite
+POOLING = ("mean", "last")
+
+
+class Stack(nnx.Module):
+    """Equal layers, kept as one whose weights have a leading axis: they compile once, however many there are.
+
+    Args:
+        make: key -> layer, called as `layer(states, *context) -> states`.
+        depth: L, how many.
+        rngs: source of the initial values.
+    """
+
+    def __init__(self, make: Callable[[PRNGKeyArray], nnx.Module], depth: int, *, rngs: nnx.Rngs):
+        self.layers = jax.vmap(make)(jax.random.split(rngs.params(), depth))
+
+    def __call__(self, states: Float[Array, "B T D"], *context) -> Float[Array, "B T D"]:
+        """States after all layers."""
+        return jax.lax.scan(lambda states, layer: (layer(states, *context), None), states, self.layers)[0]
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return jax.tree.leaves(self.layers)[0].shape[0]
+
+
+def attend(
+    queries: Float[Array, "B T H d"],
+    keys: Float[Array, "B T H d"],
+    values: Float[Array, "B T H d"],
+    allowed: Float[Array, "B #T T"],
+) -> Float[Array, "B T D"]:
+    """Scaled dot-product attention of H heads over the allowed places (Vaswani et al., NeurIPS 2017, equation 1)."""
+    scores = jnp.einsum("bqhd,bkhd->bhqk", queries, keys) * queries.shape[-1] ** -0.5
+    weights = jax.nn.softmax(jnp.where(allowed[:, None] > 0, scores, _FAR), axis=-1)
+    mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, values)
+    return mixed.reshape(*mixed.shape[:2], -1)
+
+
+def pool(states: Float[Array, "B T D"], mask: Float[Array, "B T"], how: str) -> Float[Array, "B D"]:
+    """One vector for each text: the mean over its tokens, or the state of its last token. Padding has no part in it."""
+    if how == "mean":
+        return jnp.sum(states * mask[..., None], axis=1) / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
+    last: Int[Array, " B"] = jnp.maximum(jnp.sum(mask, axis=1).astype(jnp.int32) - 1, 0)
+    return jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
