@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gan_rec.errors import UserError
-from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
 
 # The heavy imports stand inside the commands, so that --help and mistakes answer at once.
 
@@ -58,8 +58,11 @@ class Language:
 class Train:
     """Train a recommender against an adversary, and its twin without one; evaluate both on test, once."""
 
+    task: Literal["ranking", "labels"] = "ranking"
+    """What is learned: a ranking of items for users, or 0/1 labels of texts."""
     data: DataOptions = field(default_factory=DataOptions)
     settings: Settings = field(default_factory=Settings)
+    text: TextOptions = field(default_factory=TextOptions)
     k: tuple[int, ...] = DEFAULT_KS
     """Cut-offs of the metrics."""
     out: Path | None = None
@@ -73,12 +76,23 @@ class Train:
 
     def run(self) -> None:
         """Train and print the tables."""
-        from gan_rec.experiments.run import train
-        from gan_rec.experiments.tables import print_table, results_table
-
         out = self._directory()
-        results = train(self.data, self.settings, out, ks=self.k, resume=self.resume, quiet=self.quiet)
-        print_table(results_table(results))
+        how = {"resume": self.resume, "quiet": self.quiet}
+        if self.task == "labels":
+            from gan_rec.experiments.label_run import train_labels
+            from gan_rec.experiments.label_tables import labels_table as table
+
+            results = train_labels(self.data, self.settings, self.text, out, **how)
+        else:
+            from gan_rec.experiments.run import train
+            from gan_rec.experiments.tables import results_table as table
+
+            if self.text != TextOptions():
+                raise UserError("columns of text, folds and encoders are options of --task labels")
+            results = train(self.data, self.settings, out, ks=self.k, **how)
+        from gan_rec.experiments.tables import print_table
+
+        print_table(table(results))
         print(f"run directory: {out}")
 
     def configured(self) -> "Train | None":
@@ -92,8 +106,10 @@ class Train:
                 raise UserError(f"nothing to resume: there is no {path}")
         if path is None:
             return None
-        data, settings, ks = read_config(path)
-        return replace(self, data=data, settings=settings, k=ks)
+        config = read_config(path)
+        return replace(
+            self, task=config.task, data=config.data, settings=config.settings, k=config.ks, text=config.text
+        )
 
     def _directory(self) -> Path:
         if self.out is not None:
@@ -120,12 +136,10 @@ class Evaluate:
 
     def run(self) -> None:
         """Print the metrics of both models."""
-        from gan_rec.experiments.fitting import evaluate
-        from gan_rec.experiments.run import open_run
+        from gan_rec.experiments.run import evaluate_run
         from gan_rec.experiments.tables import evaluation_table, print_table
 
-        models = open_run(self.run_directory).models
-        summaries = {name: evaluate(model, self.on, self.k).summary() for name, model in models.items()}
+        summaries = evaluate_run(self.run_directory, self.on, self.k)
         if self.format == "json":
             print(json.dumps({"on": self.on, "models": summaries}, indent=1))
         else:

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and where those go that can be made again."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,16 @@ import pandas as pd
 def cache_folder() -> Path:
     """Where what has been fetched or computed is kept: `$XDG_CACHE_HOME/gan_rec`, by default `~/.cache/gan_rec`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gan_rec"
+
+
+def sha256(*paths: Path) -> str:
+    """Of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -99,6 +99,18 @@ def divergence(
     return jnp.mean(jnp.sum(jnp.where(candidates > 0, jnp.exp(p) * (p - q), 0.0), axis=1))
 
 
+def label_rows(logits: Float[Array, " B"], labels: Float[Array, " B"]) -> Float[Array, " B"]:
+    """Cross-entropy of 0/1 labels, one for each row."""
+    return jax.nn.softplus(logits) - labels * logits
+
+
+def label_divergence(clean: Float[Array, " B"], moved: Float[Array, " B"]) -> Float[Array, " B"]:
+    """KL(p || q) of the labels that two rows of logits predict. At least 0. See `divergence`."""
+    p = jax.nn.sigmoid(clean)
+    # By the logits' differences, so that a sure prediction has no log of 0.
+    return p * (clean - moved) + jax.nn.softplus(moved) - jax.nn.softplus(clean)
+
+
 def positives_only(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, ""]:
     """The article's L_data (section 4): -1/N sum t log y. No term holds it back from y = 1 for every item."""
     return jnp.mean(jax.nn.softplus(-positive)) / (1 + negatives.shape[1])

@@ -9,6 +9,7 @@ import numpy as np
 from conftest import interactions
 from flax import nnx
 
+from gan_rec.data.samples import EncodedTexts, to_samples
 from gan_rec.data.sampling import to_device
 from gan_rec.experiments import players
 from gan_rec.experiments.settings import Settings
@@ -29,11 +30,10 @@ def pairs():
 
 def build(game, recommender, adversary=None, **options):
     """A case: both players, their game, a batch with users beyond the number of items, and all that an epoch needs."""
-    sizes = {"dim": 5, "batch_size": 6, "seeds": 1, "adversary_learning_rate": 1e-2}
+    sizes = {"dim": None if game == "text" else 5, "batch_size": 6, "seeds": 1, "adversary_learning_rate": 1e-2}
     settings = Settings(game=game, recommender=recommender, adversary=adversary, **sizes | options).resolved()
-    makers = (players.make_recommender(settings, N_USERS, N_ITEMS), players.make_adversary(settings, N_USERS, N_ITEMS))
-    train = pairs().transposed() if settings.side == "item" else pairs()
-    positives, game = to_device(train), players.make_game(settings)
+    makers, positives = (text_case if settings.game == "text" else ranking_case)(settings)
+    game = players.make_game(settings)
     size = int(game.size(positives)[1])
     batch = game.draw(positives, jnp.arange(size - 6, size), jax.random.key(3))
     if getattr(game, "reuses", False) or getattr(game, "accumulates", 0):
@@ -45,6 +45,22 @@ def build(game, recommender, adversary=None, **options):
         settings=settings, game=game, model=model, adversary=player, batch=batch, positives=positives, makers=makers,
         schedule=schedule, learned=bool(jax.tree.leaves(player)), other=makers[1](jax.random.key(5)),
     )  # fmt: skip
+
+
+def ranking_case(settings):
+    """Makers of both players, and the data."""
+    makers = (players.make_recommender(settings, N_USERS, N_ITEMS), players.make_adversary(settings, N_USERS, N_ITEMS))
+    return makers, to_device(pairs().transposed() if settings.side == "item" else pairs())
+
+
+def text_case(settings):
+    """Makers of both players, and 14 texts as vectors with two further columns."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(14, 5)).astype(np.float32)
+    labels = (vectors[:, 0] + rng.normal(size=14) > 0).astype(np.int32)
+    texts = EncodedTexts(vectors, rng.normal(size=(14, 2)).astype(np.float32), labels, np.ones(14, bool))
+    makers = (players.make_classifier(settings, 5, 2), players.make_adversary(replace(settings, dim=5), 0, 0))
+    return makers, to_samples(texts)
 
 
 def run(case, jit=jax.jit):
@@ -125,7 +141,13 @@ def fakes_are_fresh(case, both):
         assert first[1]["adversarial_loss"] != second[1]["adversarial_loss"]
         assert first[3] != second[3]
         again = both(case.model, case.adversary, jax.random.key(8))
-        if case.settings.game in ("embedding", "apr", "irgan", "cfgan"):  # those whose adversary or fakes are random
+        if case.settings.game in (
+            "embedding",
+            "apr",
+            "irgan",
+            "cfgan",
+            "text",
+        ):  # those whose adversary or fakes are random
             assert again[3] != first[3]
 
 
@@ -282,18 +304,31 @@ def _rows_loss(case, users, items):
     return np.mean(total)
 
 
+def _labels_loss(case, texts, none):
+    """Cross-entropy text by text, by a head of plain matrix products."""
+    states = np.concatenate([np.asarray(texts, float) * texts.shape[1] ** 0.5, case.batch.features], axis=1)
+    for layer in case.model.head.hidden:
+        states = np.maximum(states @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]), 0)
+    out = case.model.head.out
+    logits = states @ np.asarray(out.kernel[...])[:, 0] + float(out.bias[0])
+    chances = [1 / (1 + np.exp(-z)) for z in logits]
+    labels = np.asarray(case.batch.labels)
+    return np.mean([-np.log(p) if t else -np.log(1 - p) for p, t in zip(chances, labels, strict=True)])
+
+
 def reference(case):
     """Data loss and adversarial loss of `case` at KEY; None where there is no simple other way."""
     game, settings, batch = case.game, case.settings, case.batch
     tower_key, other_key = jax.random.split(KEY)
-    if settings.game in ("embedding", "apr"):
+    if settings.game in ("embedding", "apr", "text"):
+        loss_of = _labels_loss if settings.game == "text" else _rows_loss
         if game.alternates:
-            return _rows_loss(case, *game.representations(case.model, batch, tower_key)), 0.0
+            return loss_of(case, *game.representations(case.model, batch, tower_key)), 0.0
         rows = game.representations(case.model, batch, tower_key)
         loss = game.loss_of(case.model, batch, rows)
         fakes = game.attack(case.adversary, loss, *rows, other_key)
         virtual = getattr(case.adversary, "virtual", False)
-        return _rows_loss(case, *rows), None if virtual else _rows_loss(case, *fakes)
+        return loss_of(case, *rows), None if virtual else loss_of(case, *fakes)
     if settings.game == "irgan":
         scores = np.asarray(game.scores(case.model, batch, tower_key), float)
         verdicts = np.asarray(game.scores(case.adversary, batch, None), float)

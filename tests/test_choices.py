@@ -53,8 +53,9 @@ def test_every_option_stands_in_the_settings_and_in_the_help(capsys):
         assert name in shown
 
 
-@pytest.mark.parametrize("recommender", choices.RECOMMENDERS)
-@pytest.mark.parametrize("game", choices.GAMES)
+@pytest.mark.parametrize(
+    ("game", "recommender"), [(game, player) for game in choices.GAMES for player in choices.players_of(game)]
+)
 def test_defaults_resolve_and_resolve_again(game, recommender):
     settings = Settings(game=game, recommender=recommender).resolved()
     assert settings.resolved() == settings

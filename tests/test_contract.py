@@ -20,7 +20,7 @@ def _case(game, recommender, adversary, **options):
 
 def table():
     rows = []
-    for recommender in choices.RECOMMENDERS:
+    for recommender in choices.players_of("embedding"):
         for adversary in choices.GAMES["embedding"].adversaries:
             rows.append(_case("embedding", recommender, adversary, epsilon=0.3))
         for adversary in choices.GAMES["apr"].adversaries:
@@ -37,6 +37,9 @@ def table():
         rows.append(_case("embedding", "mf", adversary, epsilon=0.3, norm="linf", radii="by-loss", loss="softmax"))
     rows.append(_case("embedding", "mf", "generator", epsilon=0.3, loss="sampled-softmax", bias=True))
     rows.append(_case("embedding", "autoencoder", "generator", epsilon=0.3, feeding="alternate"))
+    for adversary in choices.GAMES["text"].adversaries:
+        rows.append(_case("text", "text-classifier", adversary, epsilon=0.3, head=(6, 4)))
+    rows.append(_case("text", "text-classifier", "fgm", epsilon=0.3, head=(6,), feeding="alternate"))
     return rows
 
 
@@ -49,7 +52,7 @@ def test_contract(row, tmp_path):
     game, recommender, adversary, options = row
     case = contract.build(game, recommender, adversary, **dict(options))
     both = contract.run(case)
-    if case.game.__class__.__name__ == "EmbeddingGame" and case.game.alternates:
+    if getattr(case.game, "alternates", False):
         case.batch = case.batch._replace(turn=0)
     for check in contract.ON_A_BATCH:
         if not (getattr(case.game, "alternates", False) and check in NOT_IN_TURNS):
@@ -71,7 +74,7 @@ def test_the_table_is_complete():
     fits = {
         (game, recommender, adversary)
         for game, choice in choices.GAMES.items()
-        for recommender, adversary in itertools.product(choices.RECOMMENDERS, choice.adversaries)
+        for recommender, adversary in itertools.product(choices.players_of(game), choice.adversaries)
     }
     assert {row[:3] for row in TABLE} == fits
 

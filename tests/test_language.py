@@ -33,6 +33,22 @@ def minilm():
     return load_encoder("minilm", cache=False)
 
 
+def test_parity_with_sentence_transformers(minilm):
+    texts = json.loads((GOLDEN / "minilm" / "texts.json").read_text(encoding="utf-8"))
+    reference = np.load(GOLDEN / "minilm" / "vectors.npy")
+    lengths = minilm.tokens(texts).lengths()
+    assert len(texts) == 50 and lengths.min() <= 3 and lengths.max() == 256
+    assert np.abs(minilm.encode(texts, progress=False) - reference).max() < 1e-5
+
+
+def test_tokens_are_those_of_the_reference(minilm):
+    texts = json.loads((GOLDEN / "minilm" / "texts.json").read_text(encoding="utf-8"))
+    expected = json.loads((GOLDEN / "minilm" / "tokens.json").read_text())
+    tokens = minilm.tokens(texts)
+    for n, ids in enumerate(expected):
+        assert tokens.ids[tokens.starts[n] : tokens.starts[n + 1]].tolist() == ids
+
+
 def test_a_text_has_one_vector_whatever_stands_beside_it(minilm):
     text = "A film about two brothers who rob trains."
     alone = minilm.encode([text], progress=False)[0]

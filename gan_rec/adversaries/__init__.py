@@ -4,7 +4,7 @@ from gan_rec.adversaries.attacks import FGM, FGSM, PGD, VAT, Accumulated, Clippe
 from gan_rec.adversaries.attention import Attention
 from gan_rec.adversaries.ball import Ball, everywhere
 from gan_rec.adversaries.critics import PairCritic, VectorCritic
-from gan_rec.adversaries.generator import Generator
+from gan_rec.adversaries.generator import Generator, SentenceGenerator
 from gan_rec.adversaries.hardness import Hardness, OwnScores
 from gan_rec.adversaries.mixtures import Hull, Profile
 
@@ -21,5 +21,5 @@ ADVERSARIES = ATTACKS | GENERATORS | CRITICS | SAMPLERS
 __all__ = [
     "ADVERSARIES", "ATTACKS", "CRITICS", "FGM", "FGSM", "GENERATORS", "PGD", "SAMPLERS", "VAT", "Accumulated",
     "Attention", "Ball", "ClippedNoise", "Free", "Generator", "Hardness", "Hull", "Noise", "OwnScores", "PairCritic",
-    "Profile", "VectorCritic", "everywhere",
+    "Profile", "SentenceGenerator", "VectorCritic", "everywhere",
 ]  # fmt: skip

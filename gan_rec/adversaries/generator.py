@@ -34,6 +34,24 @@ def symmetric_noise(key: PRNGKeyArray, size: int) -> tuple[Float[Array, ""], Flo
     return jax.random.rademacher(sign_key, (), "float32"), jax.random.normal(noise_key, (size,))
 
 
+class SentenceGenerator(nnx.Module):
+    """Moves every sentence vector to the edge of the ball, along or against a direction that it learns.
+
+    Where there is one row for each text, a generator needs one tower; else as `Generator`.
+    """
+
+    bounded = True  # every row ends in the ball by construction
+
+    def __init__(self, dim: int, *, noise: int = 16, hidden: int = 32, rngs: nnx.Rngs):
+        self.tower = Tower(dim, noise, hidden, rngs)
+        self.noise = noise
+
+    def __call__(self, loss, texts: Float[Array, "B D"], none: Float[Array, "0 D"], key: PRNGKeyArray, ball: Ball):
+        """Return adversarial vectors, and no items."""
+        sign, z = symmetric_noise(key, self.noise)
+        return ball.soft_step((texts, none), (sign * self.tower(z, texts), none))
+
+
 class Generator(nnx.Module):
     """Moves every user and item row to the edge of the ball, along or against a direction that it learns.
 

@@ -21,6 +21,7 @@ class Game:
     options: dict[str, Any]
     losses: tuple[str, ...] = ()  # the first is the default; () where the game brings its own
     own_adversary: bool = False  # whether a user's class can play
+    recommender: str | None = None  # the only one that can play; None: all that no game has for itself
 
 
 _ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
@@ -59,6 +60,13 @@ GAMES = {
     "advinfonce": Game(
         ("hardness",), {"alpha": 0.0, "temperature": 1.0, "entropy": 0.1, "negatives": 64}, ("sampled-softmax",)
     ),
+    "text": Game(
+        ("fgm", "vat", "pgd", "free", "fgsm", "noise", "clipped-noise", "generator"),
+        {"alpha": 0.5, **_ROWS, "epsilon": 0.1, "form": "alpha", "beta": 0.5},
+        ("bce",),
+        own_adversary=True,
+        recommender="text-classifier",
+    ),
 }  # fmt: skip
 
 _TOWERS = {"noise": 16, "hidden": 32}
@@ -91,7 +99,7 @@ class Recommender:
     by_game: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-_COMMON = {"adversary_steps": 1, "recommender_steps": 1, "warm_up": 0}
+_COMMON = {"adversary_steps": 1, "recommender_steps": 1, "warm_up": 0, "evaluate_every": 5, "select_on": "NDCG@20"}
 # Chosen on validation parts cut from the train part of CFGAN's ML-100K split, the twin's first.
 RECOMMENDERS = {
     "autoencoder": Recommender(
@@ -121,12 +129,26 @@ RECOMMENDERS = {
             "cfgan": dict(batch_size=128, learning_rate=1e-2, weight_decay=0.1),
         },
     ),
+    "text-classifier": Recommender(
+        {"head": (128, 64)},
+        dict(
+            loss="bce", batch_size=128, epochs=40, patience=8, learning_rate=1e-3, weight_decay=0.1, average=0.8,
+            adversary_learning_rate=1e-3, evaluate_every=1, select_on="AUC",
+        ),
+    ),
 }  # fmt: skip
 
 OPTIONS_OF_ADVERSARIES = tuple(sorted({name for options in ADVERSARIES.values() for name in options}))
 _OPTIONS = set(OPTIONS_OF_ADVERSARIES).union(
     *(game.options for game in GAMES.values()), *(recommender.options for recommender in RECOMMENDERS.values())
 )
+
+
+def players_of(game: str) -> tuple[str, ...]:
+    """The recommenders that can play a game."""
+    own = GAMES[game].recommender
+    taken = {g.recommender for g in GAMES.values()}
+    return (own,) if own else tuple(name for name in RECOMMENDERS if name not in taken)
 
 
 def one_of(name: str, value: Any, allowed) -> None:
@@ -149,6 +171,7 @@ def defaults(game: str, recommender: str, adversary: Any, given: dict[str, Any])
     one_of("game", game, GAMES)
     one_of("recommender", recommender, RECOMMENDERS)
     play, ranker = GAMES[game], RECOMMENDERS[recommender]
+    _check_recommender(game, recommender)
     adversary = play.adversaries[0] if adversary is None else adversary
     _check_adversary(game, adversary)
     own = is_own(adversary)
@@ -170,6 +193,12 @@ def defaults(game: str, recommender: str, adversary: Any, given: dict[str, Any])
             raise UserError(f"{name} is no option of {players}; options: {', '.join(sorted(allowed))}")
     values = options | training | {"adversary": adversary}
     return {name: value for name, value in values.items() if given.get(name) is None}
+
+
+def _check_recommender(game: str, recommender: str) -> None:
+    allowed = players_of(game)
+    if recommender not in allowed:
+        raise UserError(f"recommender {recommender!r} does not play game {game!r}; allowed: {', '.join(allowed)}")
 
 
 def _check_adversary(game: str, adversary: Any) -> None:

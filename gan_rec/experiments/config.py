@@ -1,11 +1,52 @@
-"""Reading what a run has written."""
+"""The configuration of a run, written and read."""
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import gan_rec
+from gan_rec import data
 from gan_rec.errors import UserError
-from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
+
+TASKS = ("ranking", "labels")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a run was asked to do.
+
+    Args:
+        task: one of TASKS.
+        data, settings: as resolved.
+        ks: cut-offs, of the task ranking.
+        text: of the task labels.
+    """
+
+    task: str
+    data: DataOptions
+    settings: Settings
+    ks: tuple[int, ...] = DEFAULT_KS
+    text: TextOptions = TextOptions()
+
+    def text_of(self) -> str:
+        """As JSON.
+
+        Raises:
+            UserError: an adversary that has no name.
+        """
+        parts = (self.data, self.settings) if self.task == "ranking" else (self.data, self.settings, self.text)
+        config = {"gan_rec": gan_rec.__version__, "task": self.task}
+        for part in parts:
+            config |= dataclasses.asdict(part)
+        config |= {"ks": list(self.ks), "dataset": _lasting(self.data.dataset)}
+        try:
+            return json.dumps(config, indent=1)
+        except TypeError as error:
+            raise UserError(
+                f"adversary {self.settings.adversary!r} cannot be written down; name it as my_module:Class"
+            ) from error
 
 
 def read_json(path: Path) -> dict:
@@ -20,8 +61,8 @@ def read_json(path: Path) -> dict:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is no valid JSON'}") from error
 
 
-def read_config(path: Path) -> tuple[DataOptions, Settings, tuple[int, ...]]:
-    """Options, settings and cut-offs from a config.json.
+def read_config(path: Path) -> Config:
+    """The configuration in a config.json.
 
     Raises:
         UserError: the file cannot be read, or has a field that this version does not know.
@@ -30,10 +71,20 @@ def read_config(path: Path) -> tuple[DataOptions, Settings, tuple[int, ...]]:
     if not isinstance(config, dict):
         raise UserError(f"{path} is no configuration: it must hold a JSON object")
     config.pop("gan_rec", None)
-    ks = tuple(config.pop("ks", DEFAULT_KS))
-    known = {cls: {f.name for f in dataclasses.fields(cls)} for cls in (DataOptions, Settings)}
-    unknown = set(config) - known[DataOptions] - known[Settings]
+    task, ks = config.pop("task", "ranking"), tuple(config.pop("ks", DEFAULT_KS))
+    if task not in TASKS:
+        raise UserError(f"{path}: unknown task {task!r}; allowed: {', '.join(TASKS)}")
+    # JSON has no tuples.
+    config = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+    known = {cls: {f.name for f in dataclasses.fields(cls)} for cls in (DataOptions, Settings, TextOptions)}
+    unknown = set(config) - set().union(*known.values())
     if unknown:
         raise UserError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
-    options, settings = (cls(**{k: v for k, v in config.items() if k in names}) for cls, names in known.items())
-    return options, settings, ks
+    parts = [cls(**{k: v for k, v in config.items() if k in names}) for cls, names in known.items()]
+    return Config(task, parts[0], parts[1], ks, parts[2])
+
+
+def _lasting(dataset: str) -> str:
+    """A path that still means the same from another directory; names stay."""
+    named = {d.name for d in data.named_datasets()}
+    return dataset if dataset in named else str(Path(dataset).absolute())

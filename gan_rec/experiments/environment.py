@@ -5,16 +5,16 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jax
 
 import gan_rec
-from gan_rec.data import Dataset
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pandas")
 
 
-def environment(dataset: Dataset) -> dict:
+def environment(data_sha256: Any) -> dict:
     """Versions, device, sha256 of the data's files, and the git revision of gan_rec (None outside a checkout)."""
     return {
         "gan_rec": gan_rec.__version__,
@@ -23,7 +23,7 @@ def environment(dataset: Dataset) -> dict:
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "device": {"kind": jax.devices()[0].device_kind, "count": jax.device_count(), "cpus": os.cpu_count()},
-        "data_sha256": dataset.sha256,
+        "data_sha256": data_sha256,
     }
 
 

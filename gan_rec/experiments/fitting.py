@@ -24,6 +24,7 @@ from gan_rec.progress import Progress
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.robustness import damage, losses_under_attack, train_generator
 from gan_rec.train.fit import Fit, Observer, Store, Training
+from gan_rec.train.tasks import Ranking
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def training(settings: Settings, split: Split, observers: tuple[Observer, ...], 
         seeds=settings.seed_list,
         observers=observers,
         store=store,
-        side=settings.side or "user",
+        task=Ranking(settings.side or "user"),
     )
 
 

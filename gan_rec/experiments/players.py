@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gan_rec.adversaries import ADVERSARIES, everywhere
+from gan_rec.adversaries import ADVERSARIES, SentenceGenerator, everywhere
 from gan_rec.data import Interactions
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
@@ -50,6 +50,12 @@ def make_recommender(settings: Settings, n_users: int, n_items: int) -> Make:
     return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
 
 
+def make_classifier(settings: Settings, dim: int, features: int) -> Make:
+    """Key -> classifier of texts from vectors of length `dim` and further columns."""
+    options = {"dim": dim, "features": features, "layers": tuple(settings.head)}
+    return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
+
+
 def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
     """Key -> adversary.
 
@@ -67,7 +73,7 @@ def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
     if isinstance(given, nnx.Module):
         make = partial(_same, given)
     else:
-        cls = ADVERSARIES.get(given) if isinstance(given, str) else given
+        cls = _named(given, settings.game) if isinstance(given, str) else given
         cls = cls or _load_class(given)
         sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim + bool(settings.bias)}
         make = Make(cls, tuple(_options_of(cls, settings, sizes).items()))
@@ -76,14 +82,18 @@ def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
         _check_params_only(make, name)
         if settings.game == "apr" and getattr(given if not isinstance(given, str) else cls, "reads_history", False):
             raise UserError(f"adversary {name!r} reads histories, which game 'apr' has none of for its whole tables")
-        _check_rows(make, name, settings.dim + bool(settings.bias), lists=settings.loss != "softmax")
+        _check_rows(make, name, settings)
     return make
+
+
+def _named(name: str, game: str) -> Callable | None:
+    return SentenceGenerator if (name, game) == ("generator", "text") else ADVERSARIES.get(name)
 
 
 def make_game(settings: Settings):
     """The game that the settings ask for."""
     given: dict[str, Any] = {"reads_history": RECOMMENDERS[settings.recommender].reads_history}
-    if settings.game in ("embedding", "apr"):
+    if settings.game in ("embedding", "apr", "text"):
         player = settings.adversary
         player = ADVERSARIES.get(player) or _load_class(player) if isinstance(player, str) else player
         given |= {name: getattr(player, of, none) for name, (of, none) in _TRAITS.items()}
@@ -167,9 +177,12 @@ def _belongs_to_others(name: str, settings: Settings) -> bool:
     return name in choices.GAMES[settings.game].options or name in choices.RECOMMENDERS[settings.recommender].options
 
 
-def _check_rows(make: Callable, given: Any, dim: int, *, lists: bool) -> None:
+def _check_rows(make: Callable, given: Any, settings: Settings) -> None:
     """An adversary must take rows of any number and give back as many; a mistake shows here, before the training."""
-    item_shape = (3, 2, dim) if lists else (5, dim)  # a list for each user, or the catalogue
+    dim = settings.dim + bool(settings.bias)
+    item_shape = (3, 2, dim) if settings.loss != "softmax" else (5, dim)  # a list for each user, or the catalogue
+    if settings.game == "text":
+        item_shape = (0, dim)
 
     def attack(key):
         users, items = jnp.ones((3, dim)), jnp.ones(item_shape)

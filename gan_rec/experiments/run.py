@@ -2,19 +2,18 @@
 
 import dataclasses
 import json
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-import gan_rec
 from gan_rec import data
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs, compare_models
+from gan_rec.experiments import label_run
 from gan_rec.experiments.choices import GAMES
-from gan_rec.experiments.config import read_config, read_json
+from gan_rec.experiments.config import Config, read_config, read_json
+from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
 from gan_rec.experiments.progress import ModelProgress
@@ -80,12 +79,13 @@ def train(
         UserError: a setting, the data or the directory does not allow it.
     """
     settings, out = settings.resolved(), Path(out)
-    _check_directory(out, resume)
+    check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
         dataset, split = _read(options, progress)
         check_cutoffs(tuple(ks), split.train.n_items)
         training(settings, split, ())  # every mistake shows before anything is written
-        _begin(out, options, settings, ks, environment(dataset) | {"split_sha256": split.sha256}, resume)
+        made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
+        begin(out, Config("ranking", options, settings, tuple(ks)), made_with, resume)
         models = {}
         with Tracker(out) as tracker:
             for name, own in model_settings(settings).items():
@@ -108,7 +108,7 @@ def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
         options.split,
         test_fraction=options.test_fraction,
         valid_fraction=options.valid_fraction,
-        seed=options.split_seed,
+        seed=options.split_seed or 0,
     )
 
 
@@ -121,44 +121,6 @@ def _read(options: DataOptions, progress: Progress) -> tuple[data.Dataset, data.
     if dataset.terms:
         progress.say(f"  terms of use: {dataset.terms}")
     return dataset, split
-
-
-def _check_directory(out: Path, resume: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"the output {out} is a file; give a directory that is new or empty")
-    if resume and not (out / "config.json").exists():
-        raise UserError(f"nothing to resume in {out}: there is no config.json; give the directory of a stopped run")
-    if not resume and out.is_dir() and any(out.iterdir()):
-        raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
-
-
-def _begin(out: Path, options: DataOptions, settings: Settings, ks, made_with: dict, resume: bool) -> None:
-    config = {"gan_rec": gan_rec.__version__, **dataclasses.asdict(options), **dataclasses.asdict(settings)}
-    config |= {"ks": list(ks), "dataset": _lasting(options.dataset)}
-    try:
-        text = json.dumps(config, indent=1)
-    except TypeError as error:
-        raise UserError(
-            f"adversary {settings.adversary!r} cannot be written down; name it as my_module:Class"
-        ) from error
-    if resume and read_json(out / "config.json") != json.loads(text):
-        raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / 'config.json'}")
-    if resume and (out / "environment.json").exists():
-        if read_json(out / "environment.json").get("split_sha256") != made_with["split_sha256"]:
-            raise UserError(f"the data of {options.dataset!r} are not those that the run in {out} began with")
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "config.json", text)
-        write_text(out / "environment.json", json.dumps(made_with, indent=1))
-    except OSError as error:
-        raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
-
-
-def _lasting(dataset: str) -> str:
-    """A path that still means the same from another directory; names stay."""
-    named = {d.name for d in data.named_datasets()}
-    return dataset if dataset in named else str(Path(dataset).absolute())
 
 
 def _fit(name: str, settings: Settings, split: data.Split, out: Path, tracker: Tracker, progress: Progress) -> Fitted:
@@ -189,9 +151,9 @@ def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: d
         "selected_on": "validation",
         "selection_metric": settings.select_on,
         "chosen_epochs": {name: fitted.chosen_epochs for name, fitted in models.items()},
-        "seconds": {name: _seconds(fitted.history) for name, fitted in models.items()},
+        "seconds": {name: seconds(fitted.history) for name, fitted in models.items()},
         "throughput": {name: _throughput(fitted.history, split) for name, fitted in models.items()},
-        "peak_memory_mib": _peak_memory(),
+        "peak_memory_mib": peak_memory(),
     }
     users = pd.concat(
         evaluation.frame(name, split.train.user_ids, list(settings.seed_list))
@@ -207,23 +169,6 @@ def attack_radius(settings: Settings) -> float:
     return settings.epsilon if settings.epsilon is not None else GAMES["embedding"].options["epsilon"]
 
 
-def _seconds(history: pd.DataFrame) -> dict[str, float]:
-    """Seconds of training for all seeds together, by phase, with compilation apart.
-
-    The model that is trained first pays for the program that both use, so an epoch 1 that takes longer than the median
-    one counts as such, and the difference as compilation.
-    """
-    if history.empty:  # its metrics.jsonl has been taken away
-        return {"total": 0.0, "compilation": 0.0}
-    by_epoch = history.groupby(["phase", "epoch"], sort=False)["seconds"].sum()
-    seconds, compilation = {}, 0.0
-    for phase, epochs in by_epoch.groupby(level="phase", sort=False):
-        excess = max(0.0, float(epochs.iloc[0] - epochs.median()))
-        seconds[phase] = float(epochs.sum()) - excess
-        compilation += excess
-    return seconds | {"total": sum(seconds.values()), "compilation": compilation}
-
-
 def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
     """Interactions per second and seconds per epoch and seed, from the median epoch of the selection phase."""
     if history.empty:
@@ -232,9 +177,22 @@ def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
     return {"interactions_per_second": len(split.train) / seconds, "seconds_per_epoch_and_seed": seconds}
 
 
-def _peak_memory() -> float:
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] = DEFAULT_KS) -> dict[str, dict]:
+    """The metrics of every model of a run, computed again from its checkpoints.
+
+    Args:
+        directory: of the run.
+        on: "test", or for rankings "validation".
+        ks: cut-offs of rankings.
+
+    Raises:
+        UserError: as `open_run`; or `on` or a cut-off is not allowed.
+    """
+    directory = Path(directory)
+    if (directory / "config.json").exists() and read_config(directory / "config.json").task == "labels":
+        return label_run.evaluate_run(directory, on)
+    models = open_run(directory).models
+    return {name: evaluate(model, on, ks).summary() for name, model in models.items()}
 
 
 def open_run(directory: Path) -> Run:
@@ -246,8 +204,10 @@ def open_run(directory: Path) -> Run:
     directory = Path(directory)
     if not (directory / "config.json").exists():
         raise UserError(f"{directory} is no run directory: it has no config.json")
-    options, settings, _ = read_config(directory / "config.json")
-    settings = settings.resolved()
+    config = read_config(directory / "config.json")
+    if config.task != "ranking":
+        raise UserError(f"the run in {directory} has the task {config.task!r}; this needs one that ranks items")
+    options, settings = config.data, config.settings.resolved()
     results = directory / "results.json"
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")

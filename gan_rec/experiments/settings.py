@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,28 @@ class DataOptions:
     """Part of a user's interactions (temporal: of all) that is the test part."""
     valid_fraction: float = 0.2
     """Part of what remains that is the validation part."""
-    split_seed: int = 0
-    """Seed of a random split; the same for all training seeds."""
+    split_seed: int | None = None
+    """Seed of a random split, the same for all training seeds (default: 0, with --task labels 42)."""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """With --task labels: which columns, and what reads the texts."""
+
+    text_column: tuple[str, ...] = ()
+    """Columns of text, which are joined (default: item_description)."""
+    label_column: str | None = None
+    """Column of labels, 0/1, true/false or yes/no (default: is_recommended)."""
+    feature_column: tuple[str, ...] = ()
+    """Further columns, numbers or categories."""
+    encoder: str = "minilm"
+    """The language model: a name (see the command language), or the path of one."""
+    pooling: str | None = None
+    """mean (over token states) or last (token); default: as the model's authors did."""
+    folds: int = 0
+    """Folds of a stratified cross-validation; 0: one test part."""
+    labelled: float = 1.0
+    """Part of the training labels that is seen; the texts of the others still serve adversary vat."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +68,22 @@ class Settings:
     """One game between a recommender and an adversary. None means: the default of whose option it is."""
 
     game: str = "embedding"
-    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative or advinfonce."""
+    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce or text."""
     recommender: str = "autoencoder"
-    """The player that ranks: autoencoder or mf."""
+    """The player that ranks: autoencoder or mf; in game text the one that tells labels: text-classifier."""
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
     free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
-    hard-negative: own-scores, hardness; advinfonce: hardness. In embedding and apr also a class of your own as
+    hard-negative: own-scores, hardness; advinfonce: hardness; text: fgm, vat, pgd, free, fgsm, noise, clipped-noise,
+    generator. In embedding, apr and text also a class of your own as
     my_module:MyGenerator (in Python the class itself or an instance), whose code is then run. Default: the first that
     is named here, for apr fgm."""
     loss: str | None = None
     """The recommender's loss: softmax, bpr, sampled-softmax or bce (embedding, apr), bpr or bce (hard-negative)."""
     dim: int | None = None
     """Embedding size D."""
+    head: tuple[int, ...] | None = None
+    """Recommender text-classifier: units of its hidden layers."""
     dropout: float | None = None
     """Recommender autoencoder: chance that an entry of the history is dropped in training."""
     bias: bool | None = None
@@ -149,10 +173,10 @@ class Settings:
     """Learning rate of the recommender in these epochs (default: the same as later)."""
     patience: int | None = None
     """Epochs without a better validation metric after which a seed ends."""
-    evaluate_every: int = 5
+    evaluate_every: int | None = None
     """Epochs between two evaluations on validation."""
-    select_on: str = "NDCG@20"
-    """Validation metric that chooses the epoch."""
+    select_on: str | None = None
+    """Validation metric that chooses the epoch (default NDCG@20, with --task labels AUC)."""
     refit: bool = True
     """Train anew on train + validation for the chosen number of epochs."""
     seeds: int = 3
@@ -207,6 +231,7 @@ class Settings:
              "must be 'joint' with adversary 'free', which alternates by itself"),
             (self.game == "irgan" and self.critic_loss == "wasserstein", "critic_loss", self.critic_loss,
              "needs game 'cfgan': items are discrete, there is no gradient to penalise"),
+            (self.game == "text" and self.dim is not None, "dim", self.dim, "is the language model's in game 'text'"),
             (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
         )  # fmt: skip
         for broken, name, value, rule in rules:
@@ -265,11 +290,22 @@ _REALS = (
 def check_types(options: Any, leave: tuple[str, ...] = ()) -> None:
     """Raise UserError unless every field of a dataclass has the type that is declared for it."""
     for f in dataclasses.fields(options):
-        value, kinds = getattr(options, f.name), typing.get_args(f.type) or (f.type,)
+        value, kinds = getattr(options, f.name), tuple(typing.get_origin(kind) or kind for kind in _kinds(f.type))
         allowed = (*kinds, int) if float in kinds else kinds
         if f.name not in leave and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds)):
             names = " or ".join(_TYPE_NAMES.get(kind, kind.__name__) for kind in kinds)
             raise UserError(f"{f.name} must be {names}, got {value!r}")
 
 
-_TYPE_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "nothing"}
+def _kinds(declared: Any) -> tuple:
+    return typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
+
+
+_TYPE_NAMES = {
+    tuple: "a list",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    type(None): "nothing",
+}

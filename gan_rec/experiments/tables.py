@@ -21,7 +21,7 @@ def results_table(results: dict) -> Group:
 
 def datasets_table() -> Table:
     """The named data sets."""
-    table = _table("data sets", "name", "users", "items", "interactions", "kind", "here", "terms")
+    table = new_table("data sets", "name", "users", "items", "interactions", "kind", "here", "terms")
     for named in data.named_datasets():
         counts = (f"{n:,}" for n in (named.users, named.items, named.interactions))
         here = "made" if not named.places else "yes" if data.locate(named.name) else "no"
@@ -39,7 +39,7 @@ def recommendations_text(frame: pd.DataFrame, style: str) -> str:
             for user, rows in frame.groupby("user", sort=False)
         }
         return json.dumps(lists, indent=1) + "\n"
-    table = _table("recommendations", *frame.columns)
+    table = new_table("recommendations", *frame.columns)
     for user, rank, item, score in frame.itertuples(index=False):
         table.add_row(str(user) if rank == 1 else "", str(rank), str(item), f"{score:.4f}")
     text = io.StringIO()
@@ -57,7 +57,7 @@ def print_table(renderable, file=None) -> None:
 
 def evaluation_table(title: str, summaries: dict[str, dict]) -> Table:
     """Mean and 95% interval of every metric, a column for each model."""
-    table = _table(title, "metric", *summaries)
+    table = new_table(title, "metric", *summaries)
     for metric in next(iter(summaries.values())):
         table.add_row(metric, *(interval(summary[metric]) for summary in summaries.values()))
     return table
@@ -69,7 +69,8 @@ def interval(summary: dict, sign: str = "") -> str:
     return mean if summary["ci95"] is None else f"{mean} ± {summary['ci95'][1] - summary['mean']:.4f}"
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
+    """A table without rows; its first column is left-aligned, the others hold numbers."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", expand=False)
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
@@ -80,7 +81,7 @@ def _metrics(results: dict) -> Table:
     models, tests = results["models"], results["tests"]["adversarial against twin"]
     seeds = len(models["twin"]["coverage@" + next(iter(tests)).split("@")[1]]["per_seed"])
     title = f"{results['dataset']}: test, mean over {seeds} seeds ± 95% interval; selected on validation"
-    table = _table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
+    table = new_table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
     for metric, adversarial in models["adversarial"].items():
         test = tests.get(metric)
         difference = adversarial["mean"] - models["twin"][metric]["mean"]
@@ -100,7 +101,7 @@ def _metrics(results: dict) -> Table:
 
 def _gain(results: dict) -> Table:
     """What the game added to the recommender that it began with."""
-    table = _table("gain over the pre-trained start", "metric", "start", "gain", "95% interval", "p (Holm)")
+    table = new_table("gain over the pre-trained start", "metric", "start", "gain", "95% interval", "p (Holm)")
     for metric, test in results["tests"]["adversarial against start"].items():
         low, high = test["ci95"]
         start = interval(results["models"]["start"][metric])
@@ -115,7 +116,7 @@ def _gain(results: dict) -> Table:
 def _attacks(results: dict) -> Table:
     losses = results["loss_under_attack"]
     title = f"training loss when rows move by {results['attack_radius']:g} of their length (in brackets: its rise)"
-    table = _table(title, "attack", "adversarial", "twin", "difference of rises")
+    table = new_table(title, "attack", "adversarial", "twin", "difference of rises")
     for attack in losses["twin"]:
         cells = []
         for model in ("adversarial", "twin"):
@@ -134,7 +135,7 @@ def _attacks(results: dict) -> Table:
 
 
 def _cost(results: dict) -> Table:
-    table = _table("cost", "", "adversarial", "twin")
+    table = new_table("cost", "", "adversarial", "twin")
     models = ("adversarial", "twin")
     table.add_row("seconds of training, all seeds", *(f"{results['seconds'][m]['total']:.1f}" for m in models))
     table.add_row("seconds of compilation", *(f"{results['seconds'][m]['compilation']:.1f}" for m in models))

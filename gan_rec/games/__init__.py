@@ -4,10 +4,11 @@ from gan_rec.games.cfgan import CFGAN
 from gan_rec.games.embedding import APR, EmbeddingGame
 from gan_rec.games.irgan import IRGAN
 from gan_rec.games.negatives import AdvInfoNCE, HardNegatives
+from gan_rec.games.text import TextGame
 
 GAMES = {
     "embedding": EmbeddingGame, "apr": APR, "irgan": IRGAN, "cfgan": CFGAN, "hard-negative": HardNegatives,
-    "advinfonce": AdvInfoNCE,
+    "advinfonce": AdvInfoNCE, "text": TextGame,
 }  # fmt: skip
 
-__all__ = ["APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "EmbeddingGame", "HardNegatives"]
+__all__ = ["APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "EmbeddingGame", "HardNegatives", "TextGame"]

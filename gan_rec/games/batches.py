@@ -21,6 +21,22 @@ class Batch(NamedTuple):
     offsets: Any = None  # what an earlier turn on this batch has left for this one
 
 
+class TextBatch(NamedTuple):
+    """B texts."""
+
+    vectors: Float[Array, "B D"]
+    features: Float[Array, "B F"]
+    labels: Float[Array, " B"]
+    weights: Float[Array, " B"]  # 1 where the label is known
+    turn: Int[Array, ""] | int = 0  # as in `Batch`
+    offsets: Any = None
+    history: None = None
+    profile: None = None
+
+
+AnyBatch = Batch | TextBatch
+
+
 def draw_users(
     positives: Positives, users: Int[Array, " B"], key: PRNGKeyArray, *, reads_history: bool, hide: float, profile: bool
 ) -> Batch:

@@ -11,7 +11,7 @@ from gan_rec import losses
 from gan_rec.adversaries.ball import Ball
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
-from gan_rec.games.batches import Batch
+from gan_rec.games.batches import AnyBatch, Batch
 from gan_rec.games.joint import Joint, weight
 from gan_rec.games.rows import RowLoss, with_gradient
 
@@ -19,23 +19,15 @@ FORMS = ("alpha", "article-alpha", "article-beta", "beta")
 RADII = ("equal", "by-loss")
 FEEDING = ("joint", "alternate")
 
-# The loss on clean rows and the loss on adversarial rows; None stands for the game's own.
-_PARTS = {
-    "alpha": (None, None),
-    "article-alpha": (losses.positives_only, losses.negatives_only),
-    "article-beta": (losses.bce, losses.beta_term),
-    "beta": (losses.bce, losses.negatives_only),
-}
+
+DATA_FIELDS = ["alpha", "epsilon", "beta", "weight"]
+META_FIELDS = [
+    "loss", "hide", "negatives", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared", "reuses",
+    "accumulates",
+]  # fmt: skip
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["alpha", "epsilon", "beta", "weight"],
-    meta_fields=[
-        "loss", "hide", "negatives", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared",
-        "reuses", "accumulates",
-    ],
-)  # fmt: skip
+@partial(jax.tree_util.register_dataclass, data_fields=DATA_FIELDS, meta_fields=META_FIELDS)
 @dataclass(frozen=True)
 class EmbeddingGame(Joint):
     """Recommender: min alpha L(u, v) + (1 - alpha) L(u', v'). Adversary: max L(u', v') over what it makes of u and v.
@@ -91,6 +83,13 @@ class EmbeddingGame(Joint):
     accumulates: float = 0.0
 
     gives_both_gradients = True
+    # By form: the loss on clean rows and the loss on adversarial rows; None stands for the game's own.
+    parts = {
+        "alpha": (None, None),
+        "article-alpha": (losses.positives_only, losses.negatives_only),
+        "article-beta": (losses.bce, losses.beta_term),
+        "beta": (losses.bce, losses.negatives_only),
+    }
 
     @property
     def plays(self) -> Bool[Array, ""]:
@@ -123,11 +122,11 @@ class EmbeddingGame(Joint):
         users = recommender.users(ids, batch.history, key)
         return users, recommender.items(None if self.shared else batch.items)
 
-    def loss_of(self, recommender, batch: Batch, rows=None) -> RowLoss:
-        """The data loss as a function of user and item rows, which is what an adversary attacks."""
-        return RowLoss(recommender, batch, self.loss, rows, shared=self.shared)
+    def loss_of(self, recommender, batch: Batch, rows=None, name=None) -> RowLoss:
+        """The data loss (or the one named) as a function of user and item rows, which is what an adversary attacks."""
+        return RowLoss(recommender, batch, name or self.loss, rows, shared=self.shared)
 
-    def ball(self, loss: RowLoss, users, items) -> Ball:
+    def ball(self, loss, users, items) -> Ball:
         """How far the adversary may go on this batch."""
         if self.radii == "equal":
             return Ball(self.epsilon, self.epsilon, self.norm)
@@ -143,7 +142,7 @@ class EmbeddingGame(Joint):
             radius = jnp.where(counts > 0, sums / jnp.maximum(counts, 1), self.epsilon)
         return Ball(radius, self.epsilon, self.norm)
 
-    def attack(self, adversary, loss: RowLoss, users, items, key: PRNGKeyArray):
+    def attack(self, adversary, loss, users, items, key: PRNGKeyArray):
         """The adversary's rows, brought back into the ball wherever it left it.
 
         A class that says `bounded = True` of itself is taken at its word, which makes an epoch of `mf` a quarter
@@ -155,7 +154,7 @@ class EmbeddingGame(Joint):
             return moved
         return ball.project(tuple(moved), (users, items))
 
-    def recommender_loss(self, recommender, adversary, batch: Batch, key: PRNGKeyArray):
+    def recommender_loss(self, recommender, adversary, batch: AnyBatch, key: PRNGKeyArray):
         """Joint loss to be minimised over the recommender, and its parts.
 
         Its gradient by the adversary is that of `adversary_loss` at the same key, from the same backward pass: so both
@@ -181,7 +180,7 @@ class EmbeddingGame(Joint):
             parts["offsets"] = known
         return with_gradient(a * data + b * adversarial, terms.tree, combined) + link, parts
 
-    def _accumulate(self, batch: Batch, gradient):
+    def _accumulate(self, batch: AnyBatch, gradient):
         """The gradient at the clean rows, with what is left of the earlier batches' in a game that accumulates."""
         if not self.accumulates:
             return gradient
@@ -207,11 +206,11 @@ class EmbeddingGame(Joint):
         a, b = (alpha, 1 - alpha) if "alpha" in self.form else (1.0, self.beta)
         return jnp.where(self.plays, a, 1.0), jnp.where(self.plays, b, 0.0)
 
-    def adversary_loss(self, adversary, recommender, batch: Batch, key: PRNGKeyArray):
+    def adversary_loss(self, adversary, recommender, batch: AnyBatch, key: PRNGKeyArray):
         """Minus the recommender's loss on adversarial rows, to be minimised over the adversary."""
         tower_key, attack_key = jax.random.split(key)
         rows = jax.lax.stop_gradient(self.representations(recommender, batch, tower_key))
-        loss = RowLoss(recommender, batch, _PARTS[self.form][1] or self.loss, rows, shared=self.shared)
+        loss = self.loss_of(recommender, batch, rows, self.parts[self.form][1])
         return -loss(*self.attack(adversary, loss, *rows, attack_key))
 
 
@@ -221,16 +220,16 @@ class _Terms:
     The losses are differentiated by the rows, and by the recommender once more only if its score has parameters.
     """
 
-    def __init__(self, game: EmbeddingGame, recommender, rows: tuple, batch: Batch):
+    def __init__(self, game: EmbeddingGame, recommender, rows: tuple, batch: AnyBatch):
         scorer = recommender if getattr(recommender, "score_has_parameters", False) else None
         self.game, self.batch, self.tree = game, batch, (scorer, tuple(rows))
         self.recommender, self.clean = jax.lax.stop_gradient((recommender, tuple(rows)))
-        self.first, self.second = (name or game.loss for name in _PARTS[game.form])
+        self.first, self.second = (name or game.loss for name in game.parts[game.form])
 
-    def loss(self, scorer, name) -> RowLoss:
+    def loss(self, scorer, name):
         """A loss on this batch, a function of rows; a `scorer` stands in for the constant recommender."""
         model = self.recommender if scorer is None else scorer
-        return RowLoss(model, self.batch, name, self.clean, shared=self.game.shared)
+        return self.game.loss_of(model, self.batch, self.clean, name)
 
     def data(self):
         """The loss on clean rows."""

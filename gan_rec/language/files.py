@@ -1,6 +1,5 @@
 """From files to a language model: Hugging Face folders (safetensors) and GGUF files."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from gan_rec.errors import UserError
+from gan_rec.files import sha256
 from gan_rec.language.bert import ACTIVATIONS, BertConfig, zeros
 
 _LONGEST = 512
@@ -70,7 +70,7 @@ def _read_folder(folder: Path) -> Loaded:
     steps = _json(folder / "modules.json") or []
     return Loaded(
         model, tokenizer, longest, "mean", any("Normalize" in step.get("type", "") for step in steps),
-        sha256_of(folder / "model.safetensors", folder / "tokenizer.json"),
+        sha256(folder / "model.safetensors", folder / "tokenizer.json"),
     )  # fmt: skip
 
 
@@ -170,16 +170,6 @@ def _tokenizer(path: Path, longest: int):
     tokenizer.no_padding()
     tokenizer.enable_truncation(longest)
     return tokenizer
-
-
-def sha256_of(*paths: Path) -> str:
-    """Of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def need(module: str):

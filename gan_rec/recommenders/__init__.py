@@ -1,8 +1,9 @@
-"""Recommenders: the player that ranks items. Each answers user representations, item representations and a score."""
+"""Recommenders: the player that ranks items (user representations, item representations, a score) or tells labels."""
 
 from gan_rec.recommenders.autoencoder import Autoencoder
 from gan_rec.recommenders.matrix_factorization import MatrixFactorization
+from gan_rec.recommenders.text_classifier import TextClassifier
 
-RECOMMENDERS = {"autoencoder": Autoencoder, "mf": MatrixFactorization}
+RECOMMENDERS = {"autoencoder": Autoencoder, "mf": MatrixFactorization, "text-classifier": TextClassifier}
 
-__all__ = ["RECOMMENDERS", "Autoencoder", "MatrixFactorization"]
+__all__ = ["RECOMMENDERS", "Autoencoder", "MatrixFactorization", "TextClassifier"]

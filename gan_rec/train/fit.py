@@ -10,11 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gan_rec.data.interactions import Interactions
-from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
-from gan_rec.evaluation.evaluate import evaluate_ranking
-from gan_rec.evaluation.metrics import parse
 from gan_rec.train.balance import rebalance
 from gan_rec.train.epoch import Schedule, State, epoch, init, with_memory
 
@@ -92,6 +88,19 @@ class Store(Protocol):
         """Forget all trees under `name`."""
 
 
+class Task(Protocol):
+    """What is trained for: what a game draws from, and how a player is measured; see `gan_rec.train.tasks`.
+
+    A part of the data (train, valid) has a length and `concat`.
+    """
+
+    def on_device(self, part: Any, capacity: int | None = None) -> Any:
+        """A part of the data as the game takes it, padded to `capacity` rows."""
+
+    def scorer(self, train: Any, valid: Any, capacity: int, metric: str) -> Callable[[Any], np.ndarray]:
+        """Recommenders of S seeds -> the metric of each on `valid`, `[S]`."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """What training gives: weights chosen on validation, and weights to use."""
@@ -111,7 +120,7 @@ class Training:
         seeds: S seeds; each is a training of its own, in the same program.
         observers: told of every phase and epoch.
         store: where checkpoints go; None keeps none.
-        side: "user", or "item": the game is played on transposed pairs, whose users are the data's items.
+        task: what is trained for.
     """
 
     game: Any
@@ -120,30 +129,27 @@ class Training:
     schedule: Schedule
     budget: Budget
     seeds: tuple[int, ...]
+    task: Task
     observers: tuple[Observer, ...] = ()
     store: Store | None = None
-    side: str = "user"
 
-    def fit(self, train: Interactions, valid: Interactions) -> Fit:
+    def fit(self, train: Any, valid: Any) -> Fit:
         """Choose the epoch of every seed on `valid`, then refit on both parts. No test part can be reached from here.
 
         Raises:
             TrainingDivergedError: naming epoch and seed. The last checkpoint before it is kept.
         """
         capacity = len(train) + len(valid)
-        positives = self._sided(train, capacity)
+        positives = self.task.on_device(train, capacity)
         # Of the capacity that the training pairs have, so that both fit into one program.
-        held_out = None if self.budget.balance == "fixed" else self._sided(valid, capacity)
-        review = self._select(valid, to_device(train, capacity))
+        held_out = None if self.budget.balance == "fixed" else self.task.on_device(valid, capacity)
+        review = self._select(self.task.scorer(train, valid, capacity, self.budget.select_on))
         selected = self._phase("selection", positives, review, self.budget.epochs, held_out=held_out)
         if not self.budget.refit:
             return Fit(selected, selected)
-        chosen, positives = np.asarray(selected.epoch), self._sided(train.concat(valid))
+        chosen, positives = np.asarray(selected.epoch), self.task.on_device(train.concat(valid))
         final = self._phase("refit", positives, self._keep_at(chosen), int(chosen.max()), alpha=selected.alpha)
         return Fit(selected, final)
-
-    def _sided(self, pairs: Interactions, capacity: int | None = None) -> Positives:
-        return to_device(pairs.transposed() if self.side == "item" else pairs, capacity)
 
     def restore(self) -> Fit:
         """What an earlier `fit` left in the store.
@@ -162,9 +168,7 @@ class Training:
         """A key for the initial values and one for the game, `[S, 2]`."""
         return jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
 
-    def _phase(
-        self, name: str, positives: Positives, review: Callable, epochs: int, *, held_out=None, alpha=None
-    ) -> Kept:
+    def _phase(self, name: str, positives, review: Callable, epochs: int, *, held_out=None, alpha=None) -> Kept:
         keys = self._keys()
         progress = self._begin(keys[:, 0])
         if getattr(self.game, "accumulates", 0):
@@ -226,9 +230,7 @@ class Training:
         alpha = rebalance(state, positives, held_out, self.game, self.schedule, keys, **rule)
         return progress._replace(state=state._replace(alpha=alpha))
 
-    def _epoch(
-        self, phase: str, number: int, saved: int, state: State, positives: Positives, keys
-    ) -> tuple[State, list[dict]]:
+    def _epoch(self, phase: str, number: int, saved: int, state: State, positives, keys) -> tuple[State, list[dict]]:
         start = time.perf_counter()
         state, metrics = epoch(state, positives, *self._at(number), keys)
         metrics = jax.device_get(metrics)
@@ -248,15 +250,13 @@ class Training:
             for i, seed in enumerate(self.seeds)
         ]
 
-    def _select(self, valid: Interactions, known: Positives) -> Callable:
+    def _select(self, score_of: Callable) -> Callable:
         metric, every, patience = self.budget.select_on, self.budget.evaluate_every, self.budget.patience
-        _, k = parse(metric)
 
         def review(progress: Progress, number: int, rows: list[dict]) -> Progress:
             if number % every and number != self.budget.epochs:
                 return progress
-            average = progress.state.average
-            score = evaluate_ranking(average, known, valid, (k,), side=self.side).per_seed(metric)
+            score = score_of(progress.state.average)
             score = score.astype(np.float32)  # as it is kept: else equal scores would seem to get better
             for row, value in zip(rows, score, strict=True):
                 row[f"validation {metric}"] = float(value)

@@ -1,0 +1,108 @@
+"""What predicted probabilities of a 0/1 label are worth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+from scipy.stats import rankdata
+
+METRICS = ("accuracy", "precision", "recall", "F1", "AUC", "log-loss", "calibration error")
+ERRORS = ("log-loss", "calibration error")  # of which less is better
+_TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class LabelEvaluation:
+    """Predictions of S models for the same n rows.
+
+    Args:
+        labels: `[n]`, 0 or 1.
+        probabilities: `[S, n]`, of a 1.
+        thresholds: `[S]`, from which on a 1 is predicted.
+    """
+
+    labels: Int[np.ndarray, " n"]
+    probabilities: Float[np.ndarray, "S n"]
+    thresholds: Float[np.ndarray, " S"]
+
+    def per_seed(self, metric: str) -> Float[np.ndarray, " S"]:
+        """A metric for each model."""
+        rows = zip(self.probabilities, self.thresholds, strict=True)
+        return np.array([measures(self.labels, p, t)[metric] for p, t in rows])
+
+
+def measures(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"], threshold: float) -> dict:
+    """All of METRICS; precision without a predicted 1, recall without an actual one, and AUC of one class are NaN.
+
+    Calibration error: mean over 10 bins of equal width, weighted by their size, of the gap between the mean
+    probability and the rate of ones (Naeini et al., AAAI 2015).
+    """
+    said = probabilities >= threshold
+    hits, n_said, n_ones = float(np.sum(labels[said])), float(np.sum(said)), float(np.sum(labels))
+    clipped = np.clip(probabilities.astype(np.float64), _TINY, 1 - _TINY)
+    return {
+        "accuracy": float(np.mean(said == (labels == 1))),
+        "precision": hits / n_said if n_said else np.nan,
+        "recall": hits / n_ones if n_ones else np.nan,
+        "F1": 2 * hits / (n_said + n_ones) if n_said + n_ones else np.nan,
+        "AUC": auc(labels, probabilities),
+        "log-loss": float(-np.mean(np.where(labels == 1, np.log(clipped), np.log(1 - clipped)))),
+        "calibration error": calibration_error(labels, probabilities),
+    }
+
+
+def auc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float:
+    """Area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting half."""
+    ones = float(np.sum(labels == 1))
+    zeros = len(labels) - ones
+    if not ones or not zeros:
+        return np.nan
+    return float((np.sum(rankdata(scores)[labels == 1]) - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def calibration_error(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"], bins: int = 10) -> float:
+    """See `measures`."""
+    which = np.minimum((probabilities * bins).astype(int), bins - 1)
+    sizes = np.bincount(which, minlength=bins)
+    gaps = np.bincount(which, probabilities, bins) - np.bincount(which, labels, bins)
+    return float(np.sum(np.abs(gaps)) / np.sum(sizes))
+
+
+def best_threshold(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"]) -> float:
+    """The threshold of the highest accuracy, half-way between two probabilities; of several the one nearest to .5."""
+    order = np.argsort(probabilities)
+    p, t = probabilities[order].astype(np.float64), labels[order]
+    # Right with a cut before place k: the zeros before it and the ones from it on.
+    right = np.concatenate([[0], np.cumsum(t == 0)]) + np.sum(t == 1) - np.concatenate([[0], np.cumsum(t == 1)])
+    cuts = np.concatenate([[0.0], (p[1:] + p[:-1]) / 2, [np.nextafter(1.0, 2.0)]])
+    apart = np.concatenate([[True], p[1:] > p[:-1], [True]])  # equal probabilities cannot be cut apart
+    best = apart & (right == right[apart].max())
+    return float(min(cuts[best], key=lambda cut: abs(cut - 0.5)))
+
+
+def delong(labels: Int[np.ndarray, " n"], first: Float[np.ndarray, "S n"], second: Float[np.ndarray, "R n"]) -> dict:
+    """Difference of two models' AUC on the same rows, each averaged over its seeds, its error, interval and p.
+
+    Source: DeLong et al., Biometrics 1988; its structural components are linear in the model, so those of a mean of
+    AUCs are the mean of theirs.
+    """
+    ones = labels == 1
+    m, n = int(ones.sum()), int((~ones).sum())
+    of_ones, of_zeros = (
+        np.subtract(*each) for each in zip(_components(first, ones), _components(second, ones), strict=True)
+    )
+    difference = float(np.mean(of_ones))
+    error = float(np.sqrt(np.var(of_ones, ddof=1) / m + np.var(of_zeros, ddof=1) / n)) if min(m, n) > 1 else 0.0
+    p = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else 1.0
+    ci95 = [difference - 1.96 * error, difference + 1.96 * error]
+    return {"difference": difference, "error": error, "ci95": ci95, "p": p}
+
+
+def _components(scores: Float[np.ndarray, "S n"], ones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each one the part of zeros below it, for each zero the part of ones above it, averaged over models."""
+    m, n = ones.sum(), (~ones).sum()
+    whole = rankdata(scores, axis=1)
+    below = (whole[:, ones] - rankdata(scores[:, ones], axis=1)) / n
+    above = 1 - (whole[:, ~ones] - rankdata(scores[:, ~ones], axis=1)) / m
+    return below.mean(axis=0), above.mean(axis=0)

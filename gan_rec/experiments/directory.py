@@ -1,0 +1,66 @@
+"""A run directory: how it begins, and what a training took."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from gan_rec.errors import UserError
+from gan_rec.experiments.config import Config, read_json
+from gan_rec.files import write_text
+
+
+def check_directory(out: Path, resume: bool) -> None:
+    """Raise UserError unless `out` is new or empty, or with `resume` holds a run."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"the output {out} is a file; give a directory that is new or empty")
+    if resume and not (out / "config.json").exists():
+        raise UserError(f"nothing to resume in {out}: there is no config.json; give the directory of a stopped run")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
+
+
+def begin(out: Path, config: Config, made_with: dict, resume: bool) -> None:
+    """Write config.json and environment.json, or with `resume` see that they are those of the same run.
+
+    Raises:
+        UserError: another configuration or other data, or a folder that cannot be written to.
+    """
+    text = config.text_of()
+    if resume and read_json(out / "config.json") != json.loads(text):
+        raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / 'config.json'}")
+    if resume and (out / "environment.json").exists():
+        if read_json(out / "environment.json").get("split_sha256") != made_with["split_sha256"]:
+            raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {out} began with")
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_text(out / "config.json", text)
+        write_text(out / "environment.json", json.dumps(made_with, indent=1))
+    except OSError as error:
+        raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
+
+
+def seconds(history: pd.DataFrame) -> dict[str, float]:
+    """Seconds of training for all seeds together, by phase, with compilation apart.
+
+    The model that is trained first pays for the program that both use, so an epoch 1 that takes longer than the median
+    one counts as such, and the difference as compilation.
+    """
+    if history.empty:  # its metrics.jsonl has been taken away
+        return {"total": 0.0, "compilation": 0.0}
+    by_epoch = history.groupby(["phase", "epoch"], sort=False)["seconds"].sum()
+    seconds, compilation = {}, 0.0
+    for phase, epochs in by_epoch.groupby(level="phase", sort=False):
+        excess = max(0.0, float(epochs.iloc[0] - epochs.median()))
+        seconds[phase] = float(epochs.sum()) - excess
+        compilation += excess
+    return seconds | {"total": sum(seconds.values()), "compilation": compilation}
+
+
+def peak_memory() -> float:
+    """Of this process, MiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -1,0 +1,53 @@
+"""The tables of a labels run."""
+
+from rich.console import Group
+from rich.table import Table
+
+from gan_rec.experiments.tables import interval, new_table
+
+
+def labels_table(results: dict) -> Group:
+    """The tables of its results.json."""
+    return Group(_metrics(results), _tests(results), _attacks(results), _cost(results))
+
+
+def _over(results: dict) -> str:
+    n = len(results["models"]["twin"]["AUC"]["per_seed"])
+    return f"mean over {n} {'seeds' if results['split'] == 'one' else 'folds'} ± 95% interval"
+
+
+def _metrics(results: dict) -> Table:
+    columns = results["models"] | results["baselines"]
+    title = f"{results['dataset']}: {results['texts']:,} texts; test, {_over(results)}; selected on validation"
+    table = new_table(title, "metric", *columns)
+    for metric in results["models"]["twin"]:
+        table.add_row(metric, *(interval(summary[metric]) for summary in columns.values()))
+    table.caption = "TF-IDF: with logistic regression; all thresholds are chosen on validation"
+    table.caption_justify = "left"
+    return table
+
+
+def _tests(results: dict) -> Table:
+    table = new_table("differences of AUC", "", "difference", "95% interval", "p (Holm)")
+    for name, test in results["tests"].items():
+        low, high = test["ci95"]
+        table.add_row(name, f"{test['difference']:+.4f}", f"{low:+.4f} to {high:+.4f}", f"{test['p_holm']:.3g}")
+    table.caption = results["tests_method"]
+    table.caption_justify = "left"
+    return table
+
+
+def _attacks(results: dict) -> Table:
+    title = f"accuracy when representations move by {results['attack_radius']:g} of their length"
+    table = new_table(title, "attack", "adversarial", "twin")
+    table.add_row("none", *(interval(results["models"][m]["accuracy"]) for m in ("adversarial", "twin")))
+    for attack, models in results["under_attack"].items():
+        table.add_row(attack, *(interval(models[m]["accuracy"]) for m in ("adversarial", "twin")))
+    return table
+
+
+def _cost(results: dict) -> Table:
+    table = new_table("cost", "", "adversarial", "twin")
+    for part, name in (("total", "seconds of training, all seeds"), ("compilation", "seconds of compilation")):
+        table.add_row(name, *(f"{results['seconds'][m][part]:.1f}" for m in ("adversarial", "twin")))
+    return table

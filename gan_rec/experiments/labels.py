@@ -1,0 +1,162 @@
+"""The article's own job: will this text be recommended? A classifier against an adversary, beside its twin."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from gan_rec.adversaries import ATTACKS, everywhere
+from gan_rec.data.labelled import Features, LabelledTexts, hide_labels
+from gan_rec.data.samples import EncodedTexts, to_samples
+from gan_rec.errors import UserError
+from gan_rec.evaluation.labels import METRICS, LabelEvaluation, best_threshold
+from gan_rec.experiments import choices, players
+from gan_rec.experiments.settings import Settings, TextOptions
+from gan_rec.games.batches import TextBatch
+from gan_rec.games.text import TextLoss
+from gan_rec.train.fit import Fit, Observer, Store, Training
+from gan_rec.train.tasks import Labelling, predict
+
+ATTACKED_BY = ("noise", "fgm", "pgd")
+
+
+@dataclass(frozen=True)
+class LabelSplit:
+    """One train, validation and test part of the same texts, as vectors."""
+
+    train: EncodedTexts
+    valid: EncodedTexts
+    test: EncodedTexts
+    rows: tuple[Int[np.ndarray, " n"], ...]  # of train, valid and test in the table
+
+
+def label_settings(settings: Settings) -> Settings:
+    """Settings of a labels task: where nothing else is said, the game is "text" and its player "text-classifier".
+
+    Raises:
+        UserError: another game or recommender, a metric that labels do not have, or any other mistake.
+    """
+    blank = Settings()
+    if settings.game == blank.game:
+        settings = dataclasses.replace(settings, game="text")
+    if settings.recommender == blank.recommender:
+        settings = dataclasses.replace(settings, recommender=choices.GAMES["text"].recommender)
+    if settings.game != "text":
+        raise UserError(f"game {settings.game!r} does not play for labels; allowed: text")
+    settings = settings.resolved()
+    choices.one_of("metric to select on", settings.select_on, METRICS)
+    return settings
+
+
+def splits(
+    data: LabelledTexts,
+    vectors: Float[np.ndarray, "N D"],
+    options: TextOptions,
+    *,
+    test: float,
+    valid: float,
+    seed: int,
+) -> Iterator[LabelSplit]:
+    """The parts of one split, or of every fold.
+
+    A single split is that of scikit-learn's `train_test_split(test_size=test, random_state=seed)`. Validation is cut
+    from the training part in the same way. Labels are hidden in the training part alone.
+
+    Args:
+        data: N texts.
+        vectors: of the texts.
+        options: folds, and the part of the labels that is seen.
+        test: part of the texts; with folds each of them is tested once instead.
+        valid: part of what remains.
+        seed: of all that is drawn.
+
+    Raises:
+        UserError: too few texts of a class.
+    """
+    for train_rows, test_rows in _outer(data.labels, options.folds, test, seed):
+        permuted = np.random.RandomState(seed).permutation(len(train_rows))
+        n_valid = int(np.ceil(valid * len(train_rows)))
+        parts = train_rows[permuted[n_valid:]], train_rows[permuted[:n_valid]], test_rows
+        for name, rows in zip(("training", "validation", "test"), parts, strict=True):
+            if len(np.unique(data.labels[rows])) < 2:
+                raise UserError(
+                    f"the {name} part of {len(rows)} texts has labels of one kind only: {len(data)} texts are too few"
+                )
+        features = Features(data.columns.iloc[parts[0]])
+        seen = hide_labels(data.take(parts[0]), options.labelled, seed)
+        encoded = [
+            EncodedTexts(vectors[rows], features(part.columns), part.labels, part.known)
+            for rows, part in zip(parts, (seen, data.take(parts[1]), data.take(parts[2])), strict=True)
+        ]
+        yield LabelSplit(*encoded, rows=parts)
+
+
+def _outer(labels, folds: int, test: float, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    rarest = int(min(np.sum(labels == 0), np.sum(labels == 1)))
+    if folds == 0:
+        permuted = np.random.RandomState(seed).permutation(len(labels))
+        n_test = int(np.ceil(test * len(labels)))
+        yield permuted[n_test:], permuted[:n_test]
+        return
+    if folds < 2 or folds > rarest:
+        raise UserError(f"folds must be 0, or 2 to {rarest} (the texts of the rarer label), got {folds}")
+    from gan_rec.language.files import need
+
+    cut = need("sklearn.model_selection").StratifiedKFold(folds, shuffle=True, random_state=seed)
+    yield from cut.split(labels, labels)
+
+
+def label_training(
+    settings: Settings, split: LabelSplit, observers: tuple[Observer, ...], store: Store | None = None
+) -> Training:
+    """The training that `settings` (of `label_settings`) describe, ready to fit `split`."""
+    dim, features = split.train.vectors.shape[1], split.train.features.shape[1]
+    game = players.make_game(settings)
+    semi = not split.train.known.all()
+    return Training(
+        game=dataclasses.replace(game, semi_supervised=semi),
+        make_recommender=players.make_classifier(settings, dim, features),
+        make_adversary=players.make_adversary(dataclasses.replace(settings, dim=dim), 0, 0),
+        schedule=players.make_schedule(settings),
+        budget=players.make_budget(settings),
+        seeds=settings.seed_list,
+        task=Labelling(),
+        observers=observers,
+        store=store,
+    )
+
+
+def evaluate_labels(fit: Fit, split: LabelSplit, **attack: Any) -> LabelEvaluation:
+    """Test predictions of the final weights, with the thresholds that validation chose for the weights before them.
+
+    Args:
+        fit: of a training.
+        split: its data.
+        attack: arguments of `attacked_vectors`, to measure under an attack.
+    """
+    valid = predict(fit.selected.recommender, to_samples(split.valid))
+    thresholds = np.array([best_threshold(split.valid.labels, p) for p in valid])
+    probabilities = (
+        _attacked(fit, split, **attack) if attack else predict(fit.final.recommender, to_samples(split.test))
+    )
+    return LabelEvaluation(split.test.labels, probabilities, thresholds)
+
+
+def _attacked(fit: Fit, split: LabelSplit, attack: str, radius: float, norm: str = "l2") -> Float[np.ndarray, "S n"]:
+    """Test predictions when every text is moved by an attack that knows its label and the model."""
+    samples, adversary = to_samples(split.test), ATTACKS[attack]()
+
+    def one(classifier, key):
+        batch = TextBatch(samples.vectors, samples.features, samples.labels, np.ones(samples.labels.shape, np.float32))
+        rows = classifier.represent(batch)
+        clean = (rows, rows[:0])
+        loss = TextLoss(classifier, batch, "bce", clean)
+        moved, _ = adversary(loss, *clean, key, everywhere(radius, norm))
+        return jax.nn.sigmoid(classifier.logits(moved, batch))
+
+    keys = jax.random.split(jax.random.key(0), len(fit.final.epoch))
+    return np.asarray(jax.jit(jax.vmap(one))(fit.final.recommender, keys))[:, : len(split.test)]

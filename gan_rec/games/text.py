@@ -1,0 +1,111 @@
+"""The text game: an adversary moves the representation of a text, a classifier must still know its label."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from gan_rec import losses
+from gan_rec.data.samples import Samples
+from gan_rec.games.batches import TextBatch
+from gan_rec.games.embedding import DATA_FIELDS, META_FIELDS, EmbeddingGame
+
+# Of a label's logit. The article's forms (section 4) are printed for labels, so here they stand as they are.
+BY_ROW = {
+    "bce": losses.label_rows,
+    "positives": lambda logits, labels: labels * jax.nn.softplus(-logits),
+    "negatives": lambda logits, labels: (1 - labels) * jax.nn.softplus(logits),
+    "beta-term": lambda logits, labels: (1 - labels) * jnp.maximum(jax.nn.log_sigmoid(logits), jnp.log(1e-6)),
+}
+
+
+class TextLoss:
+    """The loss of labels, given representations `[B, R]`: what an adversary attacks.
+
+    There is one row for each text, where other games have rows of users and rows of items; so those that adversaries
+    call items are none, `[0, R]`.
+
+    Args:
+        classifier: for its logits.
+        batch: labels.
+        name: one of BY_ROW.
+        clean: the rows before an attack, which `divergence` compares with.
+    """
+
+    known_gradient = None
+    history = None
+
+    def __init__(self, classifier, batch: TextBatch, name: str, clean: tuple | None = None):
+        self.classifier, self.batch, self.name, self.clean = classifier, batch, name, clean
+
+    def __call__(self, texts: Float[Array, "B R"], none: Float[Array, "0 R"]) -> Float[Array, ""]:
+        """Mean loss of the texts whose label is known."""
+        weights = self.batch.weights
+        return jnp.sum(weights * self.by_row(texts, none)) / jnp.maximum(jnp.sum(weights), 1.0)
+
+    def by_row(self, texts, none) -> Float[Array, " B"]:
+        """The loss of each text."""
+        return BY_ROW[self.name](self.classifier.logits(texts, self.batch), self.batch.labels)
+
+    def named(self, name: str) -> "TextLoss":
+        """Another loss on the same batch."""
+        return TextLoss(self.classifier, self.batch, name, self.clean)
+
+    def divergence(self, texts, none) -> Float[Array, ""]:
+        """Mean KL divergence of the predicted labels from those of the clean rows; needs no label."""
+        clean = jax.lax.stop_gradient(self.classifier.logits(self.clean[0], self.batch))
+        return jnp.mean(losses.label_divergence(clean, self.classifier.logits(texts, self.batch)))
+
+    @property
+    def catalogue(self) -> Float[Array, "0 R"]:
+        """No items."""
+        return self.clean[1]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=DATA_FIELDS, meta_fields=[*META_FIELDS, "semi_supervised"])
+@dataclass(frozen=True)
+class TextGame(EmbeddingGame):
+    """Classifier: min alpha L(x) + (1 - alpha) L(x'). Adversary: max L(x') over the representation x of a text.
+
+    Everything is as in the embedding game, but for what is moved and what is to be found.
+
+    Args:
+        semi_supervised: some labels are hidden. A batch then has B texts drawn from all, of which only the divergence
+            of a virtual adversary learns, and B of those with a label, drawn with replacement.
+
+    Sources: the article, sections 3 to 5; Miyato et al., ICLR 2017, equations 4 and 7.
+    """
+
+    loss: str = "bce"
+    reads_history: bool = False
+    semi_supervised: bool = False
+
+    parts = {
+        "alpha": (None, None),
+        "article-alpha": ("positives", "negatives"),
+        "article-beta": ("bce", "beta-term"),
+        "beta": ("bce", "negatives"),
+    }
+
+    def size(self, samples: Samples) -> tuple[int, Int[Array, ""]]:
+        """The most rows that an epoch can have and the number it has."""
+        return samples.labels.shape[0], samples.n
+
+    def draw(self, samples: Samples, rows: Int[Array, " B"], key: PRNGKeyArray) -> TextBatch:
+        """The batch of `rows`, numbers below `size`."""
+        weights = jnp.ones(rows.shape[0])
+        if self.semi_supervised:
+            drawn = samples.labelled[jax.random.randint(key, rows.shape, 0, samples.n_labelled)]
+            rows, weights = jnp.concatenate([rows, drawn]), jnp.concatenate([jnp.zeros_like(weights), weights])
+        return TextBatch(samples.vectors[rows], samples.features[rows], samples.labels[rows], weights)
+
+    def representations(self, classifier, batch: TextBatch, key: PRNGKeyArray | None):
+        """What can be moved, `[B, R]`, and no items."""
+        rows = classifier.represent(batch)
+        return rows, jnp.zeros((0, rows.shape[1]))
+
+    def loss_of(self, classifier, batch: TextBatch, rows=None, name: str | None = None) -> TextLoss:
+        """The loss (or the one named) as a function of the representations."""
+        return TextLoss(classifier, batch, name or self.loss, rows)

@@ -1,0 +1,67 @@
+"""What a training is for: ranking items, or telling labels."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from gan_rec.data.interactions import Interactions
+from gan_rec.data.samples import EncodedTexts, Samples, to_samples
+from gan_rec.data.sampling import Positives, to_device
+from gan_rec.evaluation.evaluate import evaluate_ranking
+from gan_rec.evaluation.labels import ERRORS, LabelEvaluation
+from gan_rec.evaluation.metrics import parse
+from gan_rec.games.batches import TextBatch
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranking the catalogue for users.
+
+    Args:
+        side: "user", or "item": the game is played on transposed pairs, whose users are the data's items.
+    """
+
+    side: str = "user"
+
+    def on_device(self, part: Interactions, capacity: int | None = None) -> Positives:
+        """See `gan_rec.train.fit.Task`."""
+        return to_device(part.transposed() if self.side == "item" else part, capacity)
+
+    def scorer(self, train: Interactions, valid: Interactions, capacity: int, metric: str):
+        """See `gan_rec.train.fit.Task`."""
+        known, k = to_device(train, capacity), parse(metric)[1]
+        return lambda recommender: evaluate_ranking(recommender, known, valid, (k,), side=self.side).per_seed(metric)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Telling the label of texts."""
+
+    def on_device(self, part: EncodedTexts, capacity: int | None = None) -> Samples:
+        """See `gan_rec.train.fit.Task`."""
+        return to_samples(part, capacity)
+
+    def scorer(self, train: EncodedTexts, valid: EncodedTexts, capacity: int, metric: str):
+        """See `gan_rec.train.fit.Task`; errors count negative, since the highest score is the best."""
+        held_out, sign = to_samples(valid), -1.0 if metric in ERRORS else 1.0
+
+        def score(classifier) -> np.ndarray:
+            probabilities = predict(classifier, held_out)
+            thresholds = np.full(len(probabilities), 0.5)
+            return sign * LabelEvaluation(valid.labels, probabilities, thresholds).per_seed(metric)
+
+        return score
+
+
+def predict(classifier, samples: Samples) -> Float[np.ndarray, "S N"]:
+    """Probabilities of the label 1 by classifiers of S seeds."""
+    return np.asarray(_probabilities(classifier, samples))[:, : int(samples.n)]
+
+
+@jax.jit
+def _probabilities(classifier, samples: Samples):
+    batch = TextBatch(samples.vectors, samples.features, samples.labels, jnp.ones_like(samples.labels))
+    return jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier)

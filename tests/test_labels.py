@@ -1,0 +1,282 @@
+"""Labels of texts: metrics against scikit-learn, tables as people have them, and the whole task."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from sklearn.model_selection import train_test_split
+
+from gan_rec import cli
+from gan_rec.data.labelled import Features, hide_labels, read_labelled
+from gan_rec.errors import UserError
+from gan_rec.evaluation import labels as metrics
+from gan_rec.experiments import label_run
+from gan_rec.experiments.labels import label_settings, splits
+from gan_rec.experiments.settings import Settings, TextOptions
+from gan_rec.losses import label_divergence, label_rows
+
+
+def drawn(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    return labels, np.round(np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1), 2)  # rounded, so that there are ties
+
+
+def test_metrics_equal_those_of_scikit_learn():
+    labels, p = drawn()
+    found, said = metrics.measures(labels, p, 0.5), p >= 0.5
+    expected = {
+        "accuracy": sklearn.metrics.accuracy_score(labels, said),
+        "precision": sklearn.metrics.precision_score(labels, said),
+        "recall": sklearn.metrics.recall_score(labels, said),
+        "F1": sklearn.metrics.f1_score(labels, said),
+        "AUC": sklearn.metrics.roc_auc_score(labels, p),
+        "log-loss": sklearn.metrics.log_loss(labels, np.clip(p, 1e-7, 1 - 1e-7)),
+    }
+    assert {name: pytest.approx(value, abs=1e-9) for name, value in expected.items()} == {
+        name: found[name] for name in expected
+    }
+    assert set(found) == set(metrics.METRICS)
+
+
+def test_calibration_by_hand():
+    # Two bins: .05 and .05 with one 1 in two, .95 with a 1.
+    assert metrics.calibration_error(np.array([0, 1, 1]), np.array([0.05, 0.05, 0.95])) == pytest.approx(
+        (2 * 0.45 + 1 * 0.05) / 3
+    )
+
+
+def test_one_class_has_no_auc():
+    assert np.isnan(metrics.measures(np.ones(3, int), np.array([0.1, 0.5, 0.9]), 0.5)["AUC"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_threshold_is_the_best_of_all(seed):
+    labels, p = drawn(40, seed)
+    found = metrics.best_threshold(labels, p)
+    accuracy = [np.mean((p >= cut) == labels) for cut in np.linspace(0, 1.01, 1000)]
+    assert np.mean((p >= found) == labels) == pytest.approx(max(accuracy))
+
+
+def test_delong_against_the_pairs_themselves():
+    labels, first = drawn(60, 1)
+    second = np.clip(first + np.random.default_rng(2).normal(0, 0.1, 60), 0, 1)
+    test = metrics.delong(labels, first[None], second[None])
+
+    def components(p):
+        wins = (p[labels == 1][:, None] > p[labels == 0]) + 0.5 * (p[labels == 1][:, None] == p[labels == 0])
+        return wins.mean(axis=1), wins.mean(axis=0)
+
+    (a1, a0), (b1, b0) = components(first), components(second)
+    assert test["difference"] == pytest.approx(metrics.auc(labels, first) - metrics.auc(labels, second))
+    error = np.sqrt(np.var(a1 - b1, ddof=1) / len(a1) + np.var(a0 - b0, ddof=1) / len(a0))
+    assert test["error"] == pytest.approx(error)
+    same = metrics.delong(labels, first[None], first[None])
+    assert (same["difference"], same["p"]) == (0, 1)
+    twice = metrics.delong(labels, np.stack([first, second]), second[None])  # a mean of seeds
+    assert twice["difference"] == pytest.approx(test["difference"] / 2)
+    assert twice["error"] == pytest.approx(error / 2)
+
+
+def test_losses_by_hand():
+    logits, labels = jnp.array([0.0, 2.0]), jnp.array([1.0, 0.0])
+    p = 1 / (1 + np.exp(-np.asarray(logits)))
+    np.testing.assert_allclose(label_rows(logits, labels), [-np.log(p[0]), -np.log(1 - p[1])], rtol=1e-6)
+    q = 1 / (1 + np.exp(-np.array([1.0, -1.0])))
+    expected = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    np.testing.assert_allclose(label_divergence(logits, jnp.array([1.0, -1.0])), expected, rtol=1e-5)
+    assert np.isfinite(label_divergence(jnp.array([90.0]), jnp.array([-90.0]))).all()
+
+
+def write(path, rows, columns=("item_description", "is_recommended")):
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return path
+
+
+def test_a_table_as_people_have_it(tmp_path):
+    rows = [("A soft dress", "yes"), ("", "No"), ("漂亮的裙子 😀", "TRUE"), ("A soft dress", "yes"), (" ", "0")]
+    table = read_labelled(write(tmp_path / "shop.csv", rows))
+    assert table.labels.tolist() == [1, 0, 1, 1, 0]
+    assert table.texts.tolist() == ["A soft dress", "", "漂亮的裙子 😀", "A soft dress", ""]
+    assert table.notes == (
+        "2 of 5 texts are empty; they are kept",
+        "1 rows repeat the text and label of another",
+        "60.0% of the labels are 1",
+    )
+
+
+def test_columns_are_joined_and_gzip_is_read(tmp_path):
+    path = tmp_path / "x.csv.gz"
+    pd.DataFrame({"t": ["Nice", "", "Bad"], "r": ["a dress", "only this", ""], "y": [1, 0, 1]}).to_csv(
+        path, index=False
+    )
+    table = read_labelled(tmp_path, ["t", "r"], "y")  # the only table of the folder
+    assert table.texts.tolist() == ["Nice. a dress", "only this", "Bad"]
+    assert len(table.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([("a", 1), ("b", 2)], {}, "1 rows are neither 0/1, true/false nor yes/no, the first is '2' in row 3"),
+        ([("a", 1), ("b", 1)], {}, "every label is the same"),
+        ([("1", 1), ("2.5", 0), ("", 0)], {}, "the text column 'item_description' holds numbers, for example '1'"),
+        ([("a", 1), ("b", 0)], {"label_column": "y"}, "has no label column 'y'; it has 'item_description'"),
+        ([("a", 1), ("b", 0)], {"text_columns": ["is_recommended"]}, "cannot be a text or feature column too"),
+        ([("a", 1), ("b", 0)], {"feature_columns": ["age"]}, "has no feature column 'age'"),
+    ],
+)
+def test_mistakes_in_a_table_are_named(tmp_path, rows, options, message):
+    with pytest.raises(UserError, match=message):
+        read_labelled(write(tmp_path / "x.csv", rows), **options)
+
+
+def test_what_is_no_table_is_named(tmp_path):
+    (tmp_path / "bin.csv").write_bytes(b"\xff\xfe\x00item")
+    with pytest.raises(UserError, match="bin.csv is not UTF-8"):
+        read_labelled(tmp_path / "bin.csv")
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match="cannot read .*empty.csv as CSV"):
+        read_labelled(tmp_path / "empty.csv")
+    with pytest.raises(UserError, match="must hold one .csv or .csv.gz file, found bin.csv, empty.csv"):
+        read_labelled(tmp_path)
+    with pytest.raises(UserError, match="no labelled data set 'nothing'; allowed: a CSV file"):
+        read_labelled("nothing")
+
+
+def test_features_learn_from_training_alone():
+    features = Features(pd.DataFrame({"age": ["10", "30", ""], "kind": ["a", "b", "a"]}))
+    made = features(pd.DataFrame({"age": ["20", "", "40"], "kind": ["b", "c", "a"]}))
+    np.testing.assert_allclose(made, [[0, 0, 1], [0, 0, 0], [2, 1, 0]], atol=1e-6)
+    with pytest.raises(UserError, match="'id' has 101 categories; at most 100"):
+        Features(pd.DataFrame({"id": [f"x{i}" for i in range(101)]}))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """160 texts whose label is whether they are glad."""
+    rng = np.random.default_rng(0)
+    words = {1: ["love", "soft", "perfect", "great"], 0: ["awful", "itchy", "returned", "torn"]}
+    things = ["dress", "coat", "skirt", "shirt", "blouse"]
+    rows = []
+    for _ in range(160):
+        label = int(rng.random() < 0.7)
+        rows.append((f"{rng.choice(things)} {rng.choice(words[label])} {rng.choice(things)}", label))
+    return write(tmp_path / "glad.csv", rows)
+
+
+def test_a_split_is_that_of_scikit_learn(table):
+    data = read_labelled(table)
+    (split,) = splits(data, np.zeros((160, 3), np.float32), TextOptions(), test=0.2, valid=0.25, seed=42)
+    train, test = train_test_split(np.arange(160), test_size=0.2, random_state=42)
+    assert split.rows[2].tolist() == test.tolist()
+    assert sorted(np.concatenate(split.rows[:2])) == sorted(train)
+    assert [len(rows) for rows in split.rows] == [96, 32, 32]
+
+
+def test_folds_test_every_text_once(table):
+    data = read_labelled(table)
+    parts = list(splits(data, np.zeros((160, 3), np.float32), TextOptions(folds=4), test=0.2, valid=0.2, seed=1))
+    assert sorted(np.concatenate([split.rows[2] for split in parts])) == list(range(160))
+    rates = [split.test.labels.mean() for split in parts]
+    assert np.ptp(rates) < 0.05
+    with pytest.raises(UserError, match="folds must be 0, or 2 to"):
+        list(splits(data, np.zeros((160, 3), np.float32), TextOptions(folds=150), test=0.2, valid=0.2, seed=1))
+
+
+def test_hidden_labels_are_hidden_in_training_alone(table):
+    data = read_labelled(table)
+    (split,) = splits(data, np.zeros((160, 3), np.float32), TextOptions(labelled=0.1), test=0.2, valid=0.2, seed=3)
+    seen = split.train.labels[split.train.known]
+    assert len(seen) == round(0.1 * np.sum(split.train.labels == 1)) + round(0.1 * np.sum(split.train.labels == 0))
+    assert set(seen) == {0, 1} and split.valid.known.all() and split.test.known.all()
+    with pytest.raises(UserError, match="labelled must be above 0"):
+        hide_labels(data, 0.0, 0)
+
+
+def test_settings_of_the_task():
+    settings = label_settings(Settings())
+    assert (settings.game, settings.recommender, settings.adversary) == ("text", "text-classifier", "fgm")
+    assert (settings.select_on, settings.head, settings.evaluate_every) == ("AUC", (128, 64), 1)
+    with pytest.raises(UserError, match="game 'cfgan' does not play for labels; allowed: text"):
+        label_settings(Settings(game="cfgan"))
+    with pytest.raises(UserError, match="unknown metric to select on 'NDCG@20'; allowed: accuracy"):
+        label_settings(Settings(select_on="NDCG@20"))
+
+
+class BagOfWords:
+    """Stands in for a language model: a random direction for every word."""
+
+    def encode(self, texts, progress=True):
+        def vector(word):
+            return np.random.default_rng(sum(map(ord, word))).normal(size=16)
+
+        rows = [np.sum([vector(w) for w in text.split()] or [np.zeros(16)], axis=0) for text in texts]
+        return np.array([row / max(np.linalg.norm(row), 1e-6) for row in rows], np.float32)
+
+
+@pytest.fixture
+def bag_of_words(monkeypatch):
+    monkeypatch.setattr(label_run, "load_encoder", lambda name, pooling=None: BagOfWords())
+
+
+QUICK = ["--seeds", "2", "--epochs", "12", "--batch-size", "16", "--learning-rate", "0.01", "--quiet"]
+
+
+def test_the_whole_task(table, tmp_path, bag_of_words, capsys):
+    out = tmp_path / "run"
+    cli.main(["train", "--task", "labels", "--dataset", str(table), "--folds", "2", "--out", str(out), *QUICK])
+    shown = capsys.readouterr().out
+    assert "TF-IDF" in shown and "majority" in shown and "calibration error" in shown
+    results = json.loads((out / "results.json").read_text())
+    assert results["task"] == "labels" and set(results["models"]) == {"adversarial", "twin"}
+    for model in results["models"].values():
+        assert set(model) == set(metrics.METRICS) and len(model["AUC"]["per_seed"]) == 2
+        assert model["AUC"]["mean"] > 0.95  # the words tell
+    assert results["baselines"]["majority"]["AUC"]["mean"] == 0.5
+    assert results["baselines"]["TF-IDF"]["AUC"]["mean"] > 0.95
+    fgm = results["under_attack"]["fgm"]
+    assert fgm["twin"]["log-loss"]["mean"] > results["models"]["twin"]["log-loss"]["mean"]
+    per_text = pd.read_parquet(out / "per_text.parquet")
+    assert len(per_text) == 160 * (2 + 2 + 1)
+
+    cli.main(["evaluate", str(out), "--format", "json"])
+    again = json.loads(capsys.readouterr().out)["models"]
+    assert again["twin"] == results["models"]["twin"]
+    with pytest.raises(SystemExit):
+        cli.main(["recommend", str(out), "--all"])
+    assert "has the task 'labels'; this needs one that ranks items" in capsys.readouterr().err
+
+
+def test_a_run_is_repeated_from_its_config(table, tmp_path, bag_of_words):
+    quick = ["--task", "labels", "--dataset", str(table), *QUICK]
+    cli.main(["train", *quick, "--head", "8", "--labelled", "0.5", "--adversary", "vat", "--out", str(tmp_path / "a")])
+    cli.main(["train", "--config", str(tmp_path / "a/config.json"), "--quiet", "--out", str(tmp_path / "b")])
+    first, second = (json.loads((tmp_path / run / "results.json").read_text()) for run in "ab")
+    assert first["models"] == second["models"]
+
+
+def test_a_stopped_run_goes_on_to_the_same_results(table, tmp_path, bag_of_words, monkeypatch):
+    arguments = ["train", "--task", "labels", "--dataset", str(table), *QUICK]
+    cli.main([*arguments, "--out", str(tmp_path / "whole")])
+
+    def die(split, texts):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(label_run.label_baselines, "tfidf", die)
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*arguments, "--out", str(tmp_path / "cut")])
+        assert stop.value.code == 130
+    cli.main(["train", "--resume", "--quiet", "--out", str(tmp_path / "cut")])
+    whole, cut = (json.loads((tmp_path / run / "results.json").read_text()) for run in ("whole", "cut"))
+    assert whole["models"] == cut["models"] and whole["under_attack"] == cut["under_attack"]
+
+
+def test_options_of_texts_need_the_task(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--dataset", "synthetic", "--folds", "3", "--out", str(tmp_path / "x")])
+    assert "are options of --task labels" in capsys.readouterr().err
