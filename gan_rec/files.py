@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 
@@ -31,6 +32,16 @@ def write_text(path: Path, text: str) -> None:
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write a table to `path` as Parquet."""
     _write(path, lambda temporary: frame.to_parquet(temporary, index=False))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array to `path` as .npy."""
+
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # given a name, np.save would add its own ending
+            np.save(file, array)
+
+    _write(path, save)
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -14,6 +14,7 @@ from gan_rec.data.sampling import to_device
 from gan_rec.experiments import players
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.irgan import draw_items
+from gan_rec.language.bert import Bert, BertConfig
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.epoch import State, _move_adversary, epoch
 
@@ -54,12 +55,22 @@ def ranking_case(settings):
 
 
 def text_case(settings):
-    """Makers of both players, and 14 texts as vectors with two further columns."""
+    """Makers of both players, and 14 texts with two further columns: as vectors, or of 1 to 3 tokens."""
     rng = np.random.default_rng(1)
-    vectors = rng.normal(size=(14, 5)).astype(np.float32)
-    labels = (vectors[:, 0] + rng.normal(size=14) > 0).astype(np.int32)
-    texts = EncodedTexts(vectors, rng.normal(size=(14, 2)).astype(np.float32), labels, np.ones(14, bool))
-    makers = (players.make_classifier(settings, 5, 2), players.make_adversary(replace(settings, dim=5), 0, 0))
+    inputs, lengths, dim, layers = rng.normal(size=(14, 5)).astype(np.float32), np.zeros(14, np.int32), 5, None
+    labels = (inputs[:, 0] + rng.normal(size=14) > 0).astype(np.int32)
+    if settings.trainable is not None:
+        dim, lengths = 6, rng.integers(1, 4, 14).astype(np.int32)
+        model = Bert(BertConfig(9, 6, 2, 2, 8, 4), rngs=nnx.Rngs(4))
+        model = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), model)  # else its attention is flat
+        whole = settings.trainable > model.stack.depth
+        inputs = rng.integers(0, 9, (14, 3)) if whole else rng.normal(size=(14, 3, 6)).astype(np.float16)
+        layers = model if whole else model.stack.part(2 - settings.trainable)
+    texts = EncodedTexts(inputs, lengths, rng.normal(size=(14, 2)).astype(np.float32), labels, np.ones(14, bool))
+    makers = (
+        players.make_classifier(settings, dim, 2, layers),
+        players.make_adversary(replace(settings, dim=dim), 0, 0),
+    )
     return makers, to_samples(texts)
 
 
@@ -306,7 +317,13 @@ def _rows_loss(case, users, items):
 
 def _labels_loss(case, texts, none):
     """Cross-entropy text by text, by a head of plain matrix products."""
-    states = np.concatenate([np.asarray(texts, float) * texts.shape[1] ** 0.5, case.batch.features], axis=1)
+    vectors = np.asarray(texts, float)
+    if case.settings.trainable is not None:
+        mask = np.arange(3) < np.asarray(case.batch.lengths)[:, None]
+        states = np.asarray(case.model.layers(texts.reshape(6, 3, 6) * mask[..., None], jnp.asarray(mask, jnp.float32)))
+        vectors = np.stack([row[:n].mean(axis=0) for row, n in zip(states, case.batch.lengths, strict=True)])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    states = np.concatenate([vectors * vectors.shape[1] ** 0.5, case.batch.features], axis=1)
     for layer in case.model.head.hidden:
         states = np.maximum(states @ np.asarray(layer.kernel[...]) + np.asarray(layer.bias[...]), 0)
     out = case.model.head.out

@@ -187,6 +187,15 @@ def test_radii_of_rows_and_of_lists():
     np.testing.assert_allclose(distances(items, ITEMS), np.tile(np.linspace(0.1, 0.7, 7)[:, None], 2), rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-20])
+def test_a_small_gradient_is_no_shorter_step(size):
+    users, items = jnp.ones((2, 3)), jnp.zeros((0, 3))
+    ways = size * jnp.array([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
+    moved, _ = everywhere(0.5).step((users, items), (ways, items))
+    reach = 0.5 * 3**0.5
+    np.testing.assert_allclose(moved - users, [[0.6 * reach, 0, 0.8 * reach], [0, 0, 0]], rtol=1e-5)
+
+
 def test_zero_rows_have_finite_gradients():
     gradient = jax.grad(lambda rows: jnp.sum(direction(rows)) + jnp.sum(length(rows)))(jnp.zeros((2, 3)))
     assert np.isfinite(gradient).all()

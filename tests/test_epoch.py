@@ -169,3 +169,22 @@ def test_traced_values_and_more_pairs_compile_nothing(caplog):
             epoch(state, to_device(pairs, capacity), *changed, KEYS)
     compiled = [r for r in caplog.records if "Finished XLA compilation of jit(epoch)" in r.getMessage()]
     assert len(compiled) == 1
+
+
+def test_clipping_ramp_and_accumulation_are_those_of_optax():
+    x = jnp.array([3.0, -4.0])
+    gradients = [jnp.array([30.0, 40.0]), jnp.array([0.03, 0.0]), jnp.array([1.0, 1.0]), jnp.array([0.0, 2.0])]
+    schedule = Schedule(learning_rate=0.1, weight_decay=0.0, clip=1.0, ramp=2, accumulate=2)
+    optimizer = schedule.recommender_optimizer()
+    state, moved = optimizer.init(x), x
+    for gradient in gradients:
+        updates, state = optimizer.update(gradient, state, moved)
+        moved = optax.apply_updates(moved, updates)
+
+    expected, plain = x, optax.adam(1.0)
+    plain_state = plain.init(x)
+    for rate, pair in zip((0.05, 0.1), (gradients[:2], gradients[2:]), strict=True):
+        mean = (pair[0] + pair[1]) / 2
+        update, plain_state = plain.update(mean / jnp.maximum(1.0, jnp.linalg.norm(mean)), plain_state)
+        expected = expected + rate * update
+    np.testing.assert_allclose(moved, expected, rtol=1e-5)

@@ -14,9 +14,11 @@ from gan_rec.data.labelled import Features, hide_labels, read_labelled
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
 from gan_rec.experiments import label_run
-from gan_rec.experiments.labels import label_settings, splits
+from gan_rec.experiments.labels import Inputs, label_settings, splits
 from gan_rec.experiments.settings import Settings, TextOptions
 from gan_rec.losses import label_divergence, label_rows
+
+BLANK = Inputs(np.zeros((160, 3), np.float32), np.zeros(160, np.int32), 3)
 
 
 def drawn(n=300, seed=0):
@@ -170,7 +172,7 @@ def table(tmp_path):
 
 def test_a_split_is_that_of_scikit_learn(table):
     data = read_labelled(table)
-    (split,) = splits(data, np.zeros((160, 3), np.float32), TextOptions(), test=0.2, valid=0.25, seed=42)
+    (split,) = splits(data, BLANK, TextOptions(), test=0.2, valid=0.25, seed=42)
     train, test = train_test_split(np.arange(160), test_size=0.2, random_state=42)
     assert split.rows[2].tolist() == test.tolist()
     assert sorted(np.concatenate(split.rows[:2])) == sorted(train)
@@ -179,17 +181,17 @@ def test_a_split_is_that_of_scikit_learn(table):
 
 def test_folds_test_every_text_once(table):
     data = read_labelled(table)
-    parts = list(splits(data, np.zeros((160, 3), np.float32), TextOptions(folds=4), test=0.2, valid=0.2, seed=1))
+    parts = list(splits(data, BLANK, TextOptions(folds=4), test=0.2, valid=0.2, seed=1))
     assert sorted(np.concatenate([split.rows[2] for split in parts])) == list(range(160))
     rates = [split.test.labels.mean() for split in parts]
     assert np.ptp(rates) < 0.05
     with pytest.raises(UserError, match="folds must be 0, or 2 to"):
-        list(splits(data, np.zeros((160, 3), np.float32), TextOptions(folds=150), test=0.2, valid=0.2, seed=1))
+        list(splits(data, BLANK, TextOptions(folds=150), test=0.2, valid=0.2, seed=1))
 
 
 def test_hidden_labels_are_hidden_in_training_alone(table):
     data = read_labelled(table)
-    (split,) = splits(data, np.zeros((160, 3), np.float32), TextOptions(labelled=0.1), test=0.2, valid=0.2, seed=3)
+    (split,) = splits(data, BLANK, TextOptions(labelled=0.1), test=0.2, valid=0.2, seed=3)
     seen = split.train.labels[split.train.known]
     assert len(seen) == round(0.1 * np.sum(split.train.labels == 1)) + round(0.1 * np.sum(split.train.labels == 0))
     assert set(seen) == {0, 1} and split.valid.known.all() and split.test.known.all()

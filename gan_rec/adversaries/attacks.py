@@ -18,8 +18,10 @@ def gradient_at(loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"]
     return jax.grad(loss, argnums=(0, 1))(users, items) if known is None else known
 
 
-def _random_ways(key: PRNGKeyArray, rows: tuple) -> tuple:
-    return tuple(jax.random.normal(k, r.shape) for r, k in zip(rows, jax.random.split(key), strict=True))
+def _random_ways(key: PRNGKeyArray, rows: tuple, loss=None) -> tuple:
+    ways = tuple(jax.random.normal(k, r.shape) for r, k in zip(rows, jax.random.split(key), strict=True))
+    movable = getattr(loss, "movable", None)  # where rows have padding, which is not to use up the radius
+    return ways if movable is None else jax.tree.map(jnp.multiply, ways, movable(rows))
 
 
 class Noise(nnx.Module):
@@ -29,7 +31,7 @@ class Noise(nnx.Module):
 
     def __call__(self, loss, users, items, key: PRNGKeyArray, ball: Ball):
         """Return rows moved to the edge of the ball, each in a direction drawn uniformly."""
-        return ball.step((users, items), _random_ways(key, (users, items)))
+        return ball.step((users, items), _random_ways(key, (users, items), loss))
 
 
 class ClippedNoise(nnx.Module):
@@ -98,7 +100,7 @@ class PGD(nnx.Module):
         fraction = 2.5 / self.attack_steps
         small = Ball(ball.users * fraction, ball.items * fraction, ball.norm)
         way_key, size_key = jax.random.split(key)
-        edge = ball.step(rows, _random_ways(way_key, rows))
+        edge = ball.step(rows, _random_ways(way_key, rows, loss))
         start = jax.tree.map(lambda e, r: r + (e - r) * jax.random.uniform(size_key), edge, rows)
 
         def step(moved, _):
@@ -135,7 +137,7 @@ class VAT(nnx.Module):
         def step(ways, _):
             return jax.grad(loss.divergence, argnums=(0, 1))(*probe.step(rows, ways)), None
 
-        ways, _ = jax.lax.scan(step, _random_ways(key, rows), length=self.attack_steps)
+        ways, _ = jax.lax.scan(step, _random_ways(key, rows, loss), length=self.attack_steps)
         return ball.step(rows, ways)
 
 

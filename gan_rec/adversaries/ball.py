@@ -17,8 +17,11 @@ def length(rows: Float[Array, "*any D"]) -> Float[Array, "*any 1"]:
 
 
 def direction(rows: Float[Array, "*any D"]) -> Float[Array, "*any D"]:
-    """Each row scaled to length 1; a row of zeros stays zero."""
-    return rows / length(rows)
+    """Each row scaled to length 1, however short; a row of zeros stays zero."""
+    # By the largest entry first: gradients of 1e-7, as a divergence has near its minimum, would drown in _TINY.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=-1, keepdims=True))
+    scaled = rows / jnp.where(largest > 0, largest, 1.0)
+    return scaled / length(scaled)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["users", "items"], meta_fields=["norm"])

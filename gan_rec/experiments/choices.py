@@ -21,7 +21,7 @@ class Game:
     options: dict[str, Any]
     losses: tuple[str, ...] = ()  # the first is the default; () where the game brings its own
     own_adversary: bool = False  # whether a user's class can play
-    recommender: str | None = None  # the only one that can play; None: all that no game has for itself
+    recommenders: tuple[str, ...] = ()  # those that can play, the first is the default; (): all that no game has so
 
 
 _ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
@@ -65,7 +65,7 @@ GAMES = {
         {"alpha": 0.5, **_ROWS, "epsilon": 0.1, "form": "alpha", "beta": 0.5},
         ("bce",),
         own_adversary=True,
-        recommender="text-classifier",
+        recommenders=("text-classifier", "tuned-text-classifier"),
     ),
 }  # fmt: skip
 
@@ -99,7 +99,10 @@ class Recommender:
     by_game: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-_COMMON = {"adversary_steps": 1, "recommender_steps": 1, "warm_up": 0, "evaluate_every": 5, "select_on": "NDCG@20"}
+_COMMON = {
+    "adversary_steps": 1, "recommender_steps": 1, "warm_up": 0, "evaluate_every": 5, "select_on": "NDCG@20",
+    "clip": 0.0, "ramp": 0, "accumulate": 1,
+}  # fmt: skip
 # Chosen on validation parts cut from the train part of CFGAN's ML-100K split, the twin's first.
 RECOMMENDERS = {
     "autoencoder": Recommender(
@@ -136,8 +139,16 @@ RECOMMENDERS = {
             adversary_learning_rate=1e-3, evaluate_every=1, select_on="AUC",
         ),
     ),
+    "tuned-text-classifier": Recommender(
+        {"head": (128, 64), "trainable": 2, "longest": 128, "precision": "float32"},
+        dict(
+            loss="bce", batch_size=32, epochs=4, patience=2, learning_rate=2e-4, weight_decay=0.01, average=0.0,
+            adversary_learning_rate=1e-3, evaluate_every=1, select_on="AUC", clip=1.0, ramp=100,
+        ),
+    ),
 }  # fmt: skip
 
+OF_SENTENCES = ("fgsm", "clipped-noise", "generator")  # that move sentence vectors, not the states of all tokens
 OPTIONS_OF_ADVERSARIES = tuple(sorted({name for options in ADVERSARIES.values() for name in options}))
 _OPTIONS = set(OPTIONS_OF_ADVERSARIES).union(
     *(game.options for game in GAMES.values()), *(recommender.options for recommender in RECOMMENDERS.values())
@@ -146,9 +157,8 @@ _OPTIONS = set(OPTIONS_OF_ADVERSARIES).union(
 
 def players_of(game: str) -> tuple[str, ...]:
     """The recommenders that can play a game."""
-    own = GAMES[game].recommender
-    taken = {g.recommender for g in GAMES.values()}
-    return (own,) if own else tuple(name for name in RECOMMENDERS if name not in taken)
+    taken = {name for g in GAMES.values() for name in g.recommenders}
+    return GAMES[game].recommenders or tuple(name for name in RECOMMENDERS if name not in taken)
 
 
 def one_of(name: str, value: Any, allowed) -> None:

@@ -18,10 +18,12 @@ from gan_rec.experiments.directory import begin, check_directory, peak_memory, s
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.labels import (
     ATTACKED_BY,
+    Inputs,
     LabelSplit,
     evaluate_labels,
     label_settings,
     label_training,
+    read_inputs,
     splits,
 )  # fmt: skip
 from gan_rec.experiments.progress import ModelProgress
@@ -64,21 +66,21 @@ def train_labels(
     settings, out = label_settings(settings), Path(out)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        table, parts = _prepare(options, text, progress, show=not quiet)
-        label_training(settings, parts[0], ())  # every mistake shows before anything is written
+        table, inputs, parts = _prepare(options, settings, text, progress, show=not quiet)
+        label_training(settings, inputs, parts[0], ())  # every mistake shows before anything is written
         made_with = environment({table.name: table.sha256}) | {"split_sha256": _sha256(table, parts)}
         begin(out, Config("labels", options, settings, text=text), made_with, resume)
         evaluations, told = {}, []
         with Tracker(out) as tracker:
             for fold, split in enumerate(parts, start=1):
-                found, rows = _fold(fold, split, table, settings, out, tracker, progress)
+                found, rows = _fold(fold, split, table, inputs, settings, out, tracker, progress)
                 told += rows
                 for name, evaluation in found.items():
                     evaluations.setdefault(name, []).append(evaluation)
         return _finish(out, table, parts, settings, text, made_with, evaluations, told)
 
 
-def _prepare(options: DataOptions, text: TextOptions, progress: Progress, *, show: bool):
+def _prepare(options: DataOptions, settings: Settings, text: TextOptions, progress: Progress, *, show: bool):
     check_types(options)
     check_types(text)
     table = read_labelled(options.dataset, text.text_column, text.label_column, text.feature_column)
@@ -86,10 +88,10 @@ def _prepare(options: DataOptions, text: TextOptions, progress: Progress, *, sho
     for note in table.notes:
         progress.say(f"  note: {note}")
     encoder = load_encoder(text.encoder, pooling=text.pooling)
-    vectors = encoder.encode(table.texts.tolist(), progress=show)
+    inputs = read_inputs(encoder, table.texts.tolist(), settings, progress=show)
     seed = _SEED if options.split_seed is None else options.split_seed
     how = {"test": options.test_fraction, "valid": options.valid_fraction, "seed": seed}
-    return table, list(splits(table, vectors, text, **how))
+    return table, inputs, list(splits(table, inputs, text, **how))
 
 
 def _sha256(table: LabelledTexts, parts: list[LabelSplit]) -> str:
@@ -106,14 +108,23 @@ def _models(settings: Settings) -> dict[str, Settings]:
     return {"adversarial": settings, "twin": dataclasses.replace(settings, alpha=1.0, balance="fixed", form=form)}
 
 
-def _fold(fold: int, split: LabelSplit, table, settings: Settings, out: Path, tracker: Tracker, progress: Progress):
+def _fold(
+    fold: int,
+    split: LabelSplit,
+    table,
+    inputs: Inputs,
+    settings: Settings,
+    out: Path,
+    tracker: Tracker,
+    progress: Progress,
+):
     """Evaluations by model and attack, and rows of what the training took."""
     found, told = {}, []
     for name, own in _models(settings).items():
         label = f"{name} {fold}"
         observers = (tracker.model(label), ModelProgress(progress, label, own, split))
         store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
-        fit = label_training(own, split, observers, store).fit(split.train, split.valid)
+        fit = label_training(own, inputs, split, observers, store).fit(split.train, split.valid)
         found[name] = evaluate_labels(fit, split)
         for attack in ATTACKED_BY:
             found[f"{name} under {attack}"] = evaluate_labels(
@@ -206,7 +217,7 @@ def evaluate_run(directory: Path, on: str = "test") -> dict[str, dict]:
     if not (directory / "results.json").exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     with Progress(enabled=False) as silent:
-        table, parts = _prepare(config.data, config.text, silent, show=False)
+        table, inputs, parts = _prepare(config.data, config.settings, config.text, silent, show=False)
     if _sha256(table, parts) != read_json(directory / "results.json").get("split_sha256"):
         raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
     found = {}
@@ -214,6 +225,6 @@ def evaluate_run(directory: Path, on: str = "test") -> dict[str, dict]:
         evaluations = []
         for fold, split in enumerate(parts, start=1):
             store = Checkpoints(directory / "checkpoints" / f"fold-{fold}" / name)
-            evaluations.append(evaluate_labels(label_training(own, split, (), store).restore(), split))
+            evaluations.append(evaluate_labels(label_training(own, inputs, split, (), store).restore(), split))
         found[name] = _summary(evaluations)
     return found

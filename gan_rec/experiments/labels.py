@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Float, Int
 
 from gan_rec.adversaries import ATTACKS, everywhere
@@ -16,17 +18,59 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import METRICS, LabelEvaluation, best_threshold
 from gan_rec.experiments import choices, players
 from gan_rec.experiments.settings import Settings, TextOptions
-from gan_rec.games.batches import TextBatch
 from gan_rec.games.text import TextLoss
+from gan_rec.language.encode import Encoder
 from gan_rec.train.fit import Fit, Observer, Store, Training
-from gan_rec.train.tasks import Labelling, predict
+from gan_rec.train.tasks import Labelling, chunks, predict
 
 ATTACKED_BY = ("noise", "fgm", "pgd")
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What a classifier reads of N texts, and the layers of the language model that are trained with it.
+
+    Args:
+        values: sentence vectors `[N, D]`, token states `[N, T, D]`, or token ids `[N, T]`.
+        lengths: tokens of each text; 0 for sentence vectors.
+        dim: D.
+        layers: the trained layers, or None.
+        pooling: over token states.
+    """
+
+    values: np.ndarray
+    lengths: Int[np.ndarray, " N"]
+    dim: int
+    layers: nnx.Module | None = None
+    pooling: str = "mean"
+
+
+def read_inputs(encoder: Encoder, texts: list[str], settings: Settings, *, progress: bool) -> Inputs:
+    """The texts as the recommender of `settings` reads them.
+
+    Raises:
+        UserError: more layers are to be trained than there are.
+    """
+    if settings.trainable is None:
+        vectors = encoder.encode(texts, progress=progress)
+        return Inputs(vectors, np.zeros(len(texts), np.int32), vectors.shape[1])
+    depth, longest = encoder.model.stack.depth, min(settings.longest, encoder.longest)
+    if settings.trainable > depth + 1:
+        raise UserError(
+            f"trainable must be 1 to {depth} layers, or {depth + 1} for all of the language model, got "
+            f"{settings.trainable}"
+        )
+    if settings.trainable == depth + 1:
+        ids, lengths = encoder.padded(texts, longest)
+        return Inputs(ids, lengths, encoder.dim, encoder.model, encoder.pooling)
+    below = depth - settings.trainable
+    states, lengths = encoder.states(texts, below, longest, progress=progress)
+    return Inputs(states, lengths, encoder.dim, encoder.model.stack.part(below), encoder.pooling)
+
+
+@dataclass(frozen=True)
 class LabelSplit:
-    """One train, validation and test part of the same texts, as vectors."""
+    """One train, validation and test part of the same texts."""
 
     train: EncodedTexts
     valid: EncodedTexts
@@ -44,7 +88,7 @@ def label_settings(settings: Settings) -> Settings:
     if settings.game == blank.game:
         settings = dataclasses.replace(settings, game="text")
     if settings.recommender == blank.recommender:
-        settings = dataclasses.replace(settings, recommender=choices.GAMES["text"].recommender)
+        settings = dataclasses.replace(settings, recommender=choices.players_of("text")[0])
     if settings.game != "text":
         raise UserError(f"game {settings.game!r} does not play for labels; allowed: text")
     settings = settings.resolved()
@@ -54,7 +98,7 @@ def label_settings(settings: Settings) -> Settings:
 
 def splits(
     data: LabelledTexts,
-    vectors: Float[np.ndarray, "N D"],
+    inputs: Inputs,
     options: TextOptions,
     *,
     test: float,
@@ -68,7 +112,7 @@ def splits(
 
     Args:
         data: N texts.
-        vectors: of the texts.
+        inputs: what the classifier reads of them.
         options: folds, and the part of the labels that is seen.
         test: part of the texts; with folds each of them is tested once instead.
         valid: part of what remains.
@@ -89,7 +133,7 @@ def splits(
         features = Features(data.columns.iloc[parts[0]])
         seen = hide_labels(data.take(parts[0]), options.labelled, seed)
         encoded = [
-            EncodedTexts(vectors[rows], features(part.columns), part.labels, part.known)
+            EncodedTexts(inputs.values[rows], inputs.lengths[rows], features(part.columns), part.labels, part.known)
             for rows, part in zip(parts, (seen, data.take(parts[1]), data.take(parts[2])), strict=True)
         ]
         yield LabelSplit(*encoded, rows=parts)
@@ -111,16 +155,19 @@ def _outer(labels, folds: int, test: float, seed: int) -> Iterator[tuple[np.ndar
 
 
 def label_training(
-    settings: Settings, split: LabelSplit, observers: tuple[Observer, ...], store: Store | None = None
+    settings: Settings, inputs: Inputs, split: LabelSplit, observers: tuple[Observer, ...], store: Store | None = None
 ) -> Training:
     """The training that `settings` (of `label_settings`) describe, ready to fit `split`."""
-    dim, features = split.train.vectors.shape[1], split.train.features.shape[1]
+    features = split.train.features.shape[1]
+    maker = players.make_classifier(settings, inputs.dim, features, inputs.layers)
+    if inputs.layers is not None:
+        maker = dataclasses.replace(maker, pooling=inputs.pooling)
     game = players.make_game(settings)
     semi = not split.train.known.all()
     return Training(
         game=dataclasses.replace(game, semi_supervised=semi),
-        make_recommender=players.make_classifier(settings, dim, features),
-        make_adversary=players.make_adversary(dataclasses.replace(settings, dim=dim), 0, 0),
+        make_recommender=maker,
+        make_adversary=players.make_adversary(dataclasses.replace(settings, dim=inputs.dim), 0, 0),
         schedule=players.make_schedule(settings),
         budget=players.make_budget(settings),
         seeds=settings.seed_list,
@@ -150,13 +197,19 @@ def _attacked(fit: Fit, split: LabelSplit, attack: str, radius: float, norm: str
     """Test predictions when every text is moved by an attack that knows its label and the model."""
     samples, adversary = to_samples(split.test), ATTACKS[attack]()
 
-    def one(classifier, key):
-        batch = TextBatch(samples.vectors, samples.features, samples.labels, np.ones(samples.labels.shape, np.float32))
-        rows = classifier.represent(batch)
-        clean = (rows, rows[:0])
+    def one(classifier, rows, key):
+        batch = samples.batch(rows)
+        texts = classifier.represent(batch)
+        clean = (texts, texts[:0])
         loss = TextLoss(classifier, batch, "bce", clean)
         moved, _ = adversary(loss, *clean, key, everywhere(radius, norm))
         return jax.nn.sigmoid(classifier.logits(moved, batch))
 
+    @jax.jit
+    def all_of(classifiers, keys):
+        some = jax.vmap(one, in_axes=(0, None, 0))
+        each = jax.lax.map(lambda rows: some(classifiers, rows, keys), chunks(samples))
+        return jnp.concatenate(each, axis=1)
+
     keys = jax.random.split(jax.random.key(0), len(fit.final.epoch))
-    return np.asarray(jax.jit(jax.vmap(one))(fit.final.recommender, keys))[:, : len(split.test)]
+    return np.asarray(all_of(fit.final.recommender, keys))[:, : len(split.test)]

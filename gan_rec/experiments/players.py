@@ -50,10 +50,38 @@ def make_recommender(settings: Settings, n_users: int, n_items: int) -> Make:
     return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
 
 
-def make_classifier(settings: Settings, dim: int, features: int) -> Make:
-    """Key -> classifier of texts from vectors of length `dim` and further columns."""
-    options = {"dim": dim, "features": features, "layers": tuple(settings.head)}
-    return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
+def make_classifier(settings: Settings, dim: int, features: int, layers: nnx.Module | None = None) -> Callable:
+    """Key -> classifier of texts.
+
+    Args:
+        settings: resolved.
+        dim: D, of the language model.
+        features: how many further columns.
+        layers: those of the language model that are trained, or None.
+    """
+    options = {"dim": dim, "features": features, "head": tuple(settings.head)}
+    if layers is None:
+        return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
+    return MakeTuned(tuple(options.items()), settings.precision, layers)
+
+
+@dataclass(frozen=True, eq=False)
+class MakeTuned:
+    """key -> classifier that begins with the layers of a pretrained language model, the same for every seed.
+
+    Compared by identity: what its weights are no hash can say.
+    """
+
+    options: tuple[tuple[str, Any], ...]
+    precision: str
+    layers: nnx.Module
+    pooling: str = "mean"
+
+    def __call__(self, key) -> nnx.Module:
+        """A new classifier."""
+        layers = jax.tree.map(jnp.asarray, self.layers)
+        own = {"layers": layers, "pooling": self.pooling, "precision": self.precision}
+        return RECOMMENDERS["tuned-text-classifier"](**dict(self.options), **own, rngs=nnx.Rngs(key))
 
 
 def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:

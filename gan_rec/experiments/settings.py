@@ -70,7 +70,8 @@ class Settings:
     game: str = "embedding"
     """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce or text."""
     recommender: str = "autoencoder"
-    """The player that ranks: autoencoder or mf; in game text the one that tells labels: text-classifier."""
+    """The player that ranks: autoencoder or mf; in game text the one that tells labels: text-classifier,
+    or tuned-text-classifier, which trains layers of the language model too."""
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
     free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
@@ -83,7 +84,14 @@ class Settings:
     dim: int | None = None
     """Embedding size D."""
     head: tuple[int, ...] | None = None
-    """Recommender text-classifier: units of its hidden layers."""
+    """Recommenders text-classifier, tuned-text-classifier: units of the hidden layers."""
+    trainable: int | None = None
+    """Recommender tuned-text-classifier: the last layers of the language model that are trained too; one more than it
+    has: word embeddings too, and these are then what the adversary moves."""
+    longest: int | None = None
+    """Recommender tuned-text-classifier: the most tokens of a text."""
+    precision: str | None = None
+    """Recommender tuned-text-classifier: float32, or bfloat16 in the language model's layers."""
     dropout: float | None = None
     """Recommender autoencoder: chance that an entry of the history is dropped in training."""
     bias: bool | None = None
@@ -162,6 +170,12 @@ class Settings:
     """Learning rate of the recommender (AdamW)."""
     weight_decay: float | None = None
     """Decoupled weight decay of the recommender."""
+    clip: float | None = None
+    """Largest norm of the recommender's gradient; 0 for no bound."""
+    ramp: int | None = None
+    """Steps over which the recommender's learning rate rises from 0."""
+    accumulate: int | None = None
+    """Batches whose gradients make one step of the recommender."""
     average: float | None = None
     """Decay per epoch of the moving average of the recommender's weights; 0 for none."""
     epochs: int | None = None
@@ -232,6 +246,10 @@ class Settings:
             (self.game == "irgan" and self.critic_loss == "wasserstein", "critic_loss", self.critic_loss,
              "needs game 'cfgan': items are discrete, there is no gradient to penalise"),
             (self.game == "text" and self.dim is not None, "dim", self.dim, "is the language model's in game 'text'"),
+            (self.trainable is not None and self.adversary in choices.OF_SENTENCES, "adversary",
+             self.adversary, "moves sentence vectors: it needs recommender 'text-classifier'"),
+            (self.trainable is not None and self.norm == "linf", "norm", self.norm,
+             "needs recommender 'text-classifier': padding has entries too"),
             (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
         )  # fmt: skip
         for broken, name, value, rule in rules:
@@ -255,7 +273,7 @@ _RANGES = {
     **dict.fromkeys(
         (
             "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
-            "penalty", "warm_up", "warm_up_learning_rate", "adversary_steps",
+            "penalty", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
         ),
         (0, _INF, "at least 0"),
     ),
@@ -264,7 +282,7 @@ _RANGES = {
         (
             "dim", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
             "negatives", "batch_size", "recommender_steps", "epochs", "patience", "evaluate_every",
-            "checkpoint_every", "seeds",
+            "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
         ),
         (1, _INF, "at least 1"),
     ),
@@ -279,11 +297,12 @@ _WORDS = {
     "side": ("user", "item"),
     "balance": ("fixed", "gradient", "validation"),
     "moves": ("alternating", "simultaneous"),
+    "precision": ("float32", "bfloat16"),
 }
 _REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",
     "weight_decay", "temperature", "entropy", "positive_share", "zero_ratio", "zero_weight", "mask_ratio", "penalty",
-    "xi", "warm_up_learning_rate",
+    "xi", "warm_up_learning_rate", "clip",
 )  # fmt: skip
 
 

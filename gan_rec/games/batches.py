@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.data.samples import TextBatch
 from gan_rec.data.sampling import Positives, sample_negatives
 from gan_rec.random import bernoulli
 
@@ -19,19 +20,6 @@ class Batch(NamedTuple):
     profile: Float[Array, "B I"] | None = None  # the history that the adversary may see
     turn: Int[Array, ""] | int = 0  # of a game that feeds original and adversarial batches in turn: 1 if adversarial
     offsets: Any = None  # what an earlier turn on this batch has left for this one
-
-
-class TextBatch(NamedTuple):
-    """B texts."""
-
-    vectors: Float[Array, "B D"]
-    features: Float[Array, "B F"]
-    labels: Float[Array, " B"]
-    weights: Float[Array, " B"]  # 1 where the label is known
-    turn: Int[Array, ""] | int = 0  # as in `Batch`
-    offsets: Any = None
-    history: None = None
-    profile: None = None
 
 
 AnyBatch = Batch | TextBatch

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
-from gan_rec.data.samples import Samples
-from gan_rec.games.batches import TextBatch
+from gan_rec.data.samples import Samples, TextBatch
 from gan_rec.games.embedding import DATA_FIELDS, META_FIELDS, EmbeddingGame
 
 # Of a label's logit. The article's forms (section 4) are printed for labels, so here they stand as they are.
@@ -58,6 +57,10 @@ class TextLoss:
         clean = jax.lax.stop_gradient(self.classifier.logits(self.clean[0], self.batch))
         return jnp.mean(losses.label_divergence(clean, self.classifier.logits(texts, self.batch)))
 
+    def movable(self, rows: tuple) -> tuple:
+        """1 at entries that say something, 0 at padding: no attack starts there."""
+        return self.classifier.movable(self.batch), jnp.zeros((0, 1))
+
     @property
     def catalogue(self) -> Float[Array, "0 R"]:
         """No items."""
@@ -99,7 +102,7 @@ class TextGame(EmbeddingGame):
         if self.semi_supervised:
             drawn = samples.labelled[jax.random.randint(key, rows.shape, 0, samples.n_labelled)]
             rows, weights = jnp.concatenate([rows, drawn]), jnp.concatenate([jnp.zeros_like(weights), weights])
-        return TextBatch(samples.vectors[rows], samples.features[rows], samples.labels[rows], weights)
+        return samples.batch(rows, weights)
 
     def representations(self, classifier, batch: TextBatch, key: PRNGKeyArray | None):
         """What can be moved, `[B, R]`, and no items."""

@@ -1,5 +1,7 @@
 """Texts in, sentence vectors out: batched, compiled once for each length, kept on disk."""
 
+import contextlib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from gan_rec.errors import UserError
-from gan_rec.files import cache_folder
+from gan_rec.files import cache_folder, write_array
 from gan_rec.language import files, models
 from gan_rec.language.cache import VectorCache
-from gan_rec.language.tokens import Tokens, batches, tokenise
+from gan_rec.language.tokens import Tokens, batches, bucket, tokenise
 from gan_rec.language.transformer import POOLING, pool
 from gan_rec.progress import Progress
 
@@ -88,11 +90,64 @@ class Encoder:
             done += len(own)
             shown.advance(bar, done, len(new), f"encoding texts {done:,}/{len(new):,}", "")
 
+    def states(
+        self, texts: Sequence[str], below: int, longest: int, *, progress: bool = True
+    ) -> tuple[Shaped[np.ndarray, "N T D"], Int[np.ndarray, " N"]]:
+        """What layer `below` (counted from 0) reads of every text, in half precision, and the numbers of tokens.
+
+        Args:
+            texts: N of them.
+            below: how many layers come before.
+            longest: the most tokens; T is the least of `tokens.LENGTHS` that all texts fit into.
+            progress: show it, on stderr.
+        """
+        ids, lengths = self.padded(texts, longest)
+        keep = self._states_file(ids, below)
+        if keep is not None and keep.exists():
+            try:
+                return np.load(keep), lengths
+            except (ValueError, OSError, EOFError):  # it can be made again
+                keep.unlink(missing_ok=True)
+        made = np.zeros((*ids.shape, self.dim), np.float16)
+        with Progress(enabled=progress) as shown:
+            bar, done = shown.add("reading texts", 0, len(texts)), 0
+            for which, length in batches(lengths, _TOKENS_IN_BATCH):
+                own = which[which >= 0]
+                mask = (np.arange(length) < np.where(which >= 0, lengths[which], 0)[:, None]).astype(np.float32)
+                # Padding rows are text -1, the last one, without tokens.
+                found = np.asarray(_lower_states(self.model, ids[which][:, :length], mask, below))
+                made[own, :length] = found[: len(own)]
+                done += len(own)
+                shown.advance(bar, done, len(texts), f"reading texts {done:,}/{len(texts):,}", "")
+        if keep is not None:
+            with contextlib.suppress(OSError):  # a full disk only means that they are made again next time
+                keep.parent.mkdir(parents=True, exist_ok=True)
+                write_array(keep, made)
+        return made, lengths
+
+    def padded(self, texts: Sequence[str], longest: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, " N"]]:
+        """Token ids of every text, at most `longest`, and how many they are."""
+        tokens = self.tokens(texts)
+        lengths = np.minimum(tokens.lengths(), longest)
+        return tokens.padded(np.arange(len(texts)), bucket(int(lengths.max(initial=1))))[0], lengths
+
+    def _states_file(self, ids: np.ndarray, below: int) -> Path | None:
+        if self.cache is None:
+            return None
+        key = hashlib.sha256(f"{self.sha256} {below} {ids.shape}".encode() + ids.tobytes()).hexdigest()
+        return self.cache / f"states-{key[:24]}.npy"
+
     def _cache(self) -> VectorCache | None:
         if self.cache is None:
             return None
         kind = f"{self.sha256[:16]}-{self.pooling}-{self.longest}{'-unit' if self.normalised else ''}"
         return VectorCache(self.cache / f"{kind}.sqlite", self.dim)
+
+
+@partial(jax.jit, static_argnames="below")
+def _lower_states(model, ids: Int[Array, "B T"], mask: Float[Array, "B T"], below: int):
+    states = model.stack.part(0, below)(model.enter(model.words(ids)), mask)
+    return (states * mask[..., None]).astype(jnp.float16)
 
 
 @partial(jax.jit, static_argnames=("pooling", "normalised"))

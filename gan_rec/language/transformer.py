@@ -1,5 +1,6 @@
 """What both kinds of language model share: a stack of equal layers, and how token states become one vector."""
 
+import copy
 from collections.abc import Callable
 
 import jax
@@ -26,6 +27,12 @@ class Stack(nnx.Module):
     def __call__(self, states: Float[Array, "B T D"], *context) -> Float[Array, "B T D"]:
         """States after all layers."""
         return jax.lax.scan(lambda states, layer: (layer(states, *context), None), states, self.layers)[0]
+
+    def part(self, first: int, last: int | None = None) -> "Stack":
+        """The layers from `first` to before `last`, as a stack of their own."""
+        other = copy.copy(self)
+        other.layers = jax.tree.map(lambda x: x[first:last], self.layers)
+        return other
 
     @property
     def depth(self) -> int:

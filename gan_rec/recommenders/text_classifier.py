@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+from gan_rec.adversaries.ball import direction
+from gan_rec.data.samples import TextBatch
+from gan_rec.language.transformer import Stack, pool
 
 
 class Head(nnx.Module):
@@ -36,20 +41,71 @@ class TextClassifier(nnx.Module):
     Args:
         dim: D.
         features: F.
-        layers: of the head.
+        head: units of its hidden layers.
         rngs: source of the initial values.
     """
 
     reads_history = False
     score_has_parameters = True
 
-    def __init__(self, dim: int, *, features: int = 0, layers: Sequence[int] = (128, 64), rngs: nnx.Rngs):
-        self.head = Head(dim, features=features, layers=layers, rngs=rngs)
+    def __init__(self, dim: int, *, features: int = 0, head: Sequence[int] = (128, 64), rngs: nnx.Rngs):
+        self.head = Head(dim, features=features, layers=head, rngs=rngs)
 
-    def represent(self, batch) -> Float[Array, "B R"]:
+    def represent(self, batch: TextBatch) -> Float[Array, "B R"]:
         """What an adversary moves: the sentence vectors."""
-        return batch.vectors
+        return batch.inputs
 
-    def logits(self, rows: Float[Array, "B R"], batch) -> Float[Array, " B"]:
+    def movable(self, batch: TextBatch) -> Float[Array, "B R"]:
+        """1 at entries of the representation that say something: all."""
+        return jnp.ones(batch.inputs.shape)
+
+    def logits(self, rows: Float[Array, "B R"], batch: TextBatch) -> Float[Array, " B"]:
         """Log-odds of the label 1."""
         return self.head(rows, batch.features)
+
+
+class TunedTextClassifier(TextClassifier):
+    """Labels from a language model whose last layers, or all, are trained with the head.
+
+    What an adversary moves is one row for each text, the states of all its tokens: word embeddings if all of the model
+    is trained, else the states that the first trained layer reads. The radius is relative to the length of the whole
+    text, as Miyato et al. (ICLR 2017, section 3) have it, so the attack chooses which words it moves.
+
+    Args:
+        dim: D.
+        layers: the trained layers, as a Stack from token states, or a whole model with word embeddings.
+        pooling: "mean" or "last".
+        precision: of the trained layers' arithmetic, "float32" or "bfloat16"; weights and head stay in float32.
+        features: F.
+        head: units of the head's hidden layers.
+        rngs: source of the head's initial values.
+    """
+
+    def __init__(
+        self, dim: int, layers: nnx.Module, *, pooling: str = "mean", precision: str = "float32", features: int = 0,
+        head: Sequence[int] = (128, 64), rngs: nnx.Rngs,
+    ):  # fmt: skip
+        super().__init__(dim, features=features, head=head, rngs=rngs)
+        self.layers, self.pooling, self.precision, self.dim = layers, pooling, precision, dim
+
+    def represent(self, batch: TextBatch) -> Float[Array, "B R"]:
+        """Token states `[B, T * D]`, 0 at padding."""
+        inputs = batch.inputs
+        states = inputs.astype(jnp.float32) if isinstance(self.layers, Stack) else self.layers.words(inputs)
+        return (states * self._mask(batch)[..., None]).reshape(states.shape[0], -1)
+
+    def movable(self, batch: TextBatch) -> Float[Array, "B R"]:
+        """1 at tokens, 0 at padding."""
+        return jnp.repeat(self._mask(batch), self.dim, axis=1)
+
+    def logits(self, rows: Float[Array, "B R"], batch: TextBatch) -> Float[Array, " B"]:
+        """Log-odds of the label 1."""
+        mask = self._mask(batch)
+        states = rows.reshape(*mask.shape, self.dim) * mask[..., None]
+        layers, states = jax.tree.map(lambda x: x.astype(self.precision), (self.layers, states))
+        sentences = direction(pool(layers(states, mask).astype(jnp.float32), mask, self.pooling))
+        return self.head(sentences, batch.features)
+
+    @staticmethod
+    def _mask(batch: TextBatch) -> Float[Array, "B T"]:
+        return (jnp.arange(batch.inputs.shape[1]) < batch.lengths[:, None]).astype(jnp.float32)

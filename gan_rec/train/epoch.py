@@ -29,7 +29,7 @@ class State(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "weight_decay", "average", "adversary_learning_rate"],
-    meta_fields=["batch_size", "adversary_steps", "recommender_steps", "moves"],
+    meta_fields=["batch_size", "adversary_steps", "recommender_steps", "moves", "clip", "ramp", "accumulate"],
 )
 @dataclass(frozen=True)
 class Schedule:
@@ -45,6 +45,9 @@ class Schedule:
         recommender_steps: steps of the recommender on each batch.
         moves: "alternating": the adversary first. "simultaneous": both at once, each against the other as it was; where
             a game knows both gradients from one backward pass, that saves the adversary's own.
+        clip: largest norm of the recommender's gradient; 0 for no bound.
+        ramp: steps over which the recommender's learning rate rises from 0.
+        accumulate: batches whose mean gradient makes one step of the recommender.
     """
 
     batch_size: int = 128
@@ -55,10 +58,24 @@ class Schedule:
     adversary_steps: int = 1
     recommender_steps: int = 1
     moves: str = "alternating"
+    clip: float = 0.0
+    ramp: int = 0
+    accumulate: int = 1
 
     def recommender_optimizer(self) -> optax.GradientTransformation:
         """AdamW (Loshchilov and Hutter, ICLR 2019)."""
-        return optax.adamw(self.learning_rate, weight_decay=self.weight_decay)
+        rate = self.learning_rate
+        if self.ramp:
+            rate = self._ramped
+        optimizer = optax.adamw(rate, weight_decay=self.weight_decay)
+        if self.clip:
+            optimizer = optax.chain(optax.clip_by_global_norm(self.clip), optimizer)
+        if self.accumulate > 1:
+            optimizer = optax.MultiSteps(optimizer, self.accumulate).gradient_transformation()
+        return optimizer
+
+    def _ramped(self, count):
+        return self.learning_rate * jnp.minimum(1.0, (count + 1) / self.ramp)
 
     def adversary_optimizer(self) -> optax.GradientTransformation:
         """Adam (Kingma and Ba, ICLR 2015)."""

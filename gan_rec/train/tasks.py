@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 
 from gan_rec.data.interactions import Interactions
-from gan_rec.data.samples import EncodedTexts, Samples, to_samples
+from gan_rec.data.samples import STEP, EncodedTexts, Samples, to_samples
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.labels import ERRORS, LabelEvaluation
 from gan_rec.evaluation.metrics import parse
-from gan_rec.games.batches import TextBatch
 
 
 @dataclass(frozen=True)
@@ -63,5 +62,13 @@ def predict(classifier, samples: Samples) -> Float[np.ndarray, "S N"]:
 
 @jax.jit
 def _probabilities(classifier, samples: Samples):
-    batch = TextBatch(samples.vectors, samples.features, samples.labels, jnp.ones_like(samples.labels))
-    return jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier)
+    def some(rows):
+        batch = samples.batch(rows)
+        return jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier)
+
+    return jnp.concatenate(jax.lax.map(some, chunks(samples)), axis=1)
+
+
+def chunks(samples: Samples) -> Int[Array, "chunks 128"]:
+    """All rows, some at a time: the states of all tokens of all texts would not fit into memory."""
+    return jnp.arange(samples.labels.shape[0]).reshape(-1, STEP)

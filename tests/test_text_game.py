@@ -1,0 +1,115 @@
+"""The text game on token states: padding stays out of it, and cached lower layers change nothing."""
+
+from dataclasses import replace
+
+import contract
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_language import installed
+
+from gan_rec.adversaries import FGM, PGD, VAT, Noise, everywhere
+from gan_rec.data.samples import EncodedTexts, to_samples
+from gan_rec.errors import UserError
+from gan_rec.experiments.labels import read_inputs
+from gan_rec.experiments.settings import Settings
+from gan_rec.games.text import TextGame, TextLoss
+from gan_rec.language import load_encoder
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return contract.build("text", "tuned-text-classifier", "fgm", epsilon=0.3, head=(6, 4), trainable=1)
+
+
+@pytest.mark.parametrize("attack", [Noise(), FGM(), VAT(), PGD(3)])
+def test_padding_is_never_moved_and_takes_none_of_the_radius(case, attack):
+    rows = case.model.represent(case.batch)
+    loss = TextLoss(case.model, case.batch, "bce", (rows, rows[:0]))
+    moved, none = attack(loss, rows, rows[:0], KEY, everywhere(0.3))
+    offset = np.asarray(moved - rows).reshape(6, 3, 6)
+    assert none.shape == (0, 18)
+    padding = np.arange(3) >= np.asarray(case.batch.lengths)[:, None]
+    assert padding.any() and (offset[padding] == 0).all()
+    length, whole = np.linalg.norm(offset, axis=(1, 2)), np.linalg.norm(rows, axis=1)
+    if not isinstance(attack, PGD):  # whose last step may stay inside
+        np.testing.assert_allclose(length, 0.3 * whole, rtol=1e-4)
+
+
+def test_what_stands_at_padding_does_not_matter(case):
+    batch = case.batch
+    garbage = jnp.where(jnp.arange(3)[None, :, None] < batch.lengths[:, None, None], batch.inputs, 7.0)
+    one, other = (case.model.logits(case.model.represent(b), b) for b in (batch, batch._replace(inputs=garbage)))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_labels_that_are_hidden_teach_nothing():
+    """A batch has texts with and without a label; the loss is that of the labelled half, the divergence of all."""
+    rng = np.random.default_rng(0)
+    known = np.arange(20) < 4
+    labels = (np.arange(20) % 2).astype(np.int32)
+    vectors, none = rng.normal(size=(20, 5)).astype(np.float32), np.zeros((20, 2), np.float32)
+    texts = EncodedTexts(vectors, np.zeros(20, np.int32), none, labels, known)
+    game = TextGame(semi_supervised=True)
+    batch = game.draw(to_samples(texts), jnp.arange(10, 16), KEY)
+    assert batch.weights.tolist() == [0.0] * 6 + [1.0] * 6
+    np.testing.assert_array_equal(batch.inputs[:6], texts.inputs[10:16])
+    drawn = {tuple(row) for row in np.asarray(batch.inputs[6:])}
+    assert drawn <= {tuple(row) for row in texts.inputs[:4]}
+
+    model = contract.build("text", "text-classifier", head=(6, 4)).model
+    wrong = batch._replace(labels=batch.labels.at[:6].set(1 - batch.labels[:6]))
+    rows = (batch.inputs, batch.inputs[:0])
+    assert TextLoss(model, batch, "bce", rows)(*rows) == TextLoss(model, wrong, "bce", rows)(*rows)
+    moved = (batch.inputs.at[0].add(1.0), rows[1])
+    assert TextLoss(model, batch, "bce", rows).divergence(*moved) > 0
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    installed("minilm")
+    return load_encoder("minilm", cache=False)
+
+
+TEXTS = ["A soft dress.", "", "It fell apart after one wash, and the colour was not what I saw in the picture."]
+
+
+def tuned(**options) -> Settings:
+    return Settings(game="text", recommender="tuned-text-classifier", **options).resolved()
+
+
+def test_layers_over_cached_states_are_the_whole_model(minilm):
+    vectors = minilm.encode(TEXTS, progress=False)
+    inputs = read_inputs(minilm, TEXTS, tuned(trainable=2), progress=False)
+    assert inputs.values.dtype == np.float16 and inputs.layers.depth == 2
+    mask = (np.arange(inputs.values.shape[1]) < inputs.lengths[:, None]).astype(np.float32)
+    states = np.asarray(inputs.layers(jnp.asarray(inputs.values, jnp.float32), jnp.asarray(mask)))
+    means = np.stack([row[:n].mean(axis=0) for row, n in zip(states, inputs.lengths, strict=True)])
+    np.testing.assert_allclose(means / np.linalg.norm(means, axis=1, keepdims=True), vectors, atol=2e-3)
+
+
+def test_cached_states_are_read_again(minilm, tmp_path, monkeypatch):
+    from gan_rec.language import encode
+
+    encoder = replace(minilm, cache=tmp_path)
+    first, lengths = encoder.states(TEXTS, 1, 16, progress=False)
+    assert lengths.tolist() == [6, 2, 16] and first.shape == (3, 16, 384)
+    monkeypatch.setattr(encode, "_lower_states", None)
+    np.testing.assert_array_equal(encoder.states(TEXTS, 1, 16, progress=False)[0], first)
+    with pytest.raises(TypeError):
+        encoder.states(TEXTS, 2, 16, progress=False)
+    monkeypatch.undo()
+    next(tmp_path.glob("states-*.npy")).write_bytes(b"torn")
+    np.testing.assert_array_equal(encoder.states(TEXTS, 1, 16, progress=False)[0], first)
+
+
+def test_all_layers_and_too_many(minilm):
+    inputs = read_inputs(minilm, TEXTS, tuned(trainable=7), progress=False)
+    assert inputs.values.dtype == np.int32 and inputs.layers is minilm.model
+    with pytest.raises(UserError, match="trainable must be 1 to 6 layers, or 7 for all"):
+        read_inputs(minilm, TEXTS, tuned(trainable=8), progress=False)
+    with pytest.raises(UserError, match="adversary 'generator' moves sentence vectors"):
+        tuned(adversary="generator")
