@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from gan_rec.errors import UserError
-from gan_rec.language import load_encoder, models
+from gan_rec.language import check, decoder, load_encoder, models
 from gan_rec.language.cache import VectorCache
 from gan_rec.language.tokens import LENGTHS, batches
 from gan_rec.language.transformer import attend, pool
@@ -115,6 +117,11 @@ def test_batches_hold_every_text_once_in_few_shapes():
     assert len(shapes) == len({length for _, length in shapes})
 
 
+def test_few_texts_make_a_small_batch():
+    ((which, length),) = batches(np.array([9, 12, 10]), 1024)
+    assert (which.tolist(), length) == ([1, 2, 0, -1], 16)
+
+
 def test_attention_by_hand():
     queries = keys = jnp.array([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # one text, two places, one head of width 2
     values = jnp.array([[[[1.0, 0.0]], [[0.0, 1.0]]]])
@@ -130,7 +137,7 @@ def test_pooling_by_hand():
     states = jnp.array([[[2.0], [4.0], [100.0]], [[1.0], [1.0], [1.0]]])
     mask = jnp.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     assert pool(states, mask, "mean").tolist() == [[3.0], [0.0]]
-    assert pool(states, mask, "last")[0].tolist() == [4.0]
+    assert pool(states, mask, "last").tolist() == [[4.0], [0.0]]
 
 
 @pytest.fixture
@@ -178,3 +185,198 @@ def test_a_model_that_is_not_installed_gives_the_command(monkeypatch):
 def test_unknown_pooling(minilm):
     with pytest.raises(UserError, match="unknown pooling 'max'; allowed: mean, last"):
         load_encoder("minilm", pooling="max")
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    installed("smollm2")
+    return load_encoder("smollm2", pooling="last", cache=False)
+
+
+def test_decoder_at_parity_with_transformers(smollm2):
+    from scipy.stats import spearmanr
+
+    prompts = json.loads((GOLDEN / "smollm2" / "prompts.json").read_text(encoding="utf-8"))["prompts"]
+    tokens = smollm2.tokens([prompt["text"] for prompt in prompts])
+    lengths = tokens.lengths()
+    for n, prompt in enumerate(prompts):
+        assert tokens.ids[tokens.starts[n] : tokens.starts[n + 1]].tolist() == prompt["ids"]
+
+    @jax.jit
+    def run(model, ids, mask):
+        states = model(model.words(ids), mask)
+        return states, model.logits(pool(states, mask, "last"))
+
+    with jax.default_matmul_precision("highest"):  # a GPU's own choice has three digits
+        states, logits = map(np.asarray, run(smollm2.model, *tokens.padded(np.arange(10), int(lengths.max()))))
+    golden = np.load(GOLDEN / "smollm2" / "logits.npz")
+    for n, length in enumerate(lengths):
+        own = logits[n, golden["vocab_ids"]]
+        assert spearmanr(own, golden["logits"][n]).statistic >= 0.999
+        assert np.abs(own - golden["logits"][n]).max() <= 1e-3
+        assert np.abs(states[n, :length].mean(0) - golden["hidden_mean"][n]).max() <= 5e-4
+        assert np.argsort(-logits[n])[:5].tolist() == golden["top5_ids"][n].tolist()
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_a_decoder_tells_texts_apart(smollm2, pooling, monkeypatch):
+    import dataclasses
+
+    encoder = dataclasses.replace(smollm2, pooling=pooling)
+    monkeypatch.setattr(check, "load_encoder", lambda name, cache: encoder)
+    assert f"vectors of 576, at most 512 tokens, pooling {pooling}" in check.check("smollm2")
+
+
+def test_one_vector_for_all_texts_is_no_language_model(monkeypatch):
+    class Deaf:
+        def encode(self, texts, progress):
+            return np.ones((len(texts), 3))
+
+    monkeypatch.setattr(check, "load_encoder", lambda name, cache: Deaf())
+    with pytest.raises(UserError, match="'deaf' was read, but it does not tell texts apart"):
+        check.check("deaf")
+
+
+TINY = decoder.DecoderConfig(vocabulary=30, dim=16, depth=2, heads=4, groups=2, inner=24)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A decoder whose attention is far from even."""
+    return jax.tree.map(lambda x: 3 * x, decoder.Decoder(TINY, rngs=nnx.Rngs(0)))
+
+
+def test_padding_changes_no_state(tiny):
+    ids, mask = jnp.array([[3, 1, 4, 1, 5]]), jnp.ones((1, 5))
+    alone = tiny(tiny.words(ids), mask)
+    padded = tiny(tiny.words(jnp.pad(ids, ((0, 1), (0, 3)), constant_values=7)), jnp.pad(mask, ((0, 1), (0, 3))))
+    np.testing.assert_allclose(padded[:1, :5], alone, atol=1e-5)
+    assert np.isfinite(padded).all()
+    # Before a text, too: a rotation tells distances, and no places.
+    before = tiny(tiny.words(jnp.pad(ids, ((0, 0), (3, 0)), constant_values=7)), jnp.pad(mask, ((0, 0), (3, 0))))
+    np.testing.assert_allclose(before[:, 3:], alone, atol=1e-4)
+
+
+def test_a_state_sees_what_is_before_it_and_nothing_later(tiny, monkeypatch):
+    ids, mask = jnp.array([[3, 1, 4, 1, 5]]), jnp.ones((1, 5))
+
+    def change():
+        """How far each state moves when the third token is another one."""
+        states = [tiny(tiny.words(x), mask) for x in (ids, ids.at[0, 2].set(9))]
+        return np.abs(states[0] - states[1]).max(axis=(0, 2))
+
+    moved = change()
+    assert moved[:2].max() == 0.0 and moved[2:].min() > 1e-2
+    monkeypatch.setattr(decoder, "causal", lambda mask: mask[:, None])
+    assert change()[:2].min() > 1e-3
+
+
+def test_a_decoder_by_hand(tiny):
+    """The equations once more, for one text, head by head, with rotations as products of complex numbers."""
+    ids, width = np.array([3, 1, 4, 1, 5]), 4
+    weights = jax.tree.map(lambda x: np.asarray(x, np.float64), tiny)
+
+    def norm(x, scale):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * scale
+
+    def turned(x):
+        angles = np.outer(np.arange(5), 10_000.0 ** (-np.arange(2) / 2))
+        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * angles)
+        return np.stack([pairs.real, pairs.imag], axis=-1).reshape(5, width)
+
+    states = weights.word_embedding[...][ids]
+    for n in range(TINY.depth):
+        layer = jax.tree.map(lambda x, n=n: x[n], weights.stack.layers)
+        normed = norm(states, layer.attention_norm.scale[...])
+        mixed = np.zeros((5, 16))
+        for head in range(4):
+            own, shared = slice(head * width, (head + 1) * width), slice(head // 2 * width, (head // 2 + 1) * width)
+            query, key = (turned(normed @ w) for w in (layer.query.kernel[:, own], layer.key.kernel[:, shared]))
+            weight = np.exp(query @ key.T / 2) * np.tri(5)
+            mixed[:, own] = weight / weight.sum(1, keepdims=True) @ (normed @ layer.value.kernel[:, shared])
+        states = states + mixed @ layer.output.kernel[...]
+        normed = norm(states, layer.inner_norm.scale[...])
+        gate = normed @ layer.gate.kernel[...]
+        states = states + gate / (1 + np.exp(-gate)) * (normed @ layer.inner.kernel[...]) @ layer.outer.kernel[...]
+    states = norm(states, weights.final_norm.scale[...])
+    found = tiny(tiny.words(ids[None]), jnp.ones((1, 5)))
+    np.testing.assert_allclose(found[0], states, atol=1e-4)
+    np.testing.assert_allclose(tiny.logits(found)[0], states @ weights.word_embedding[...].T, atol=1e-3)
+
+
+def write_gguf(path: Path, *, architecture: str = "llama", without: str = "", more: str = "", kind: int | None = None):
+    """A decoder of 2 layers that reads bytes; `kind` is the quantisation that output_norm claims to have."""
+    gguf, tokenizers = pytest.importorskip("gguf"), pytest.importorskip("tokenizers")
+    writer, random = gguf.GGUFWriter(path, architecture), np.random.default_rng(0)
+    tokens = ["<|endoftext|>", *sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()), "th"]
+    writer.add_block_count(2)
+    writer.add_context_length(64)
+    writer.add_embedding_length(16)
+    writer.add_feed_forward_length(24)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_rope_dimension_count(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_add_bos_token(False)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] + [1] * 257)
+    writer.add_token_merges(["t h"])
+    layer = {
+        "attn_q": (16, 16), "attn_k": (8, 16), "attn_v": (8, 16), "attn_output": (16, 16), "attn_norm": (16,),
+        "ffn_gate": (24, 16), "ffn_up": (24, 16), "ffn_down": (16, 24), "ffn_norm": (16,),
+    }  # fmt: skip
+    shapes = {f"blk.{n}.{name}.weight": shape for n in range(2) for name, shape in layer.items()}
+    shapes |= {"token_embd.weight": (258, 16), "output_norm.weight": (16,)} | ({more: (16,)} if more else {})
+    for name, shape in shapes.items():
+        if name != without:
+            writer.add_tensor(name, random.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    if kind is not None:
+        data = bytearray(path.read_bytes())
+        place = data.index(b"output_norm.weight") + len(b"output_norm.weight") + 4 + 8  # dimensions: how many, which
+        data[place : place + 4] = kind.to_bytes(4, "little")
+        path.write_bytes(data)
+    return path
+
+
+def test_a_file_of_ones_own(tmp_path):
+    import dataclasses
+
+    encoder = load_encoder(str(write_gguf(tmp_path / "own.gguf")), cache=False)
+    assert (encoder.longest, encoder.pooling, encoder.dim) == (64, "mean", 16)
+    texts = ["", "the thing", "x" * 1000, "<|endoftext|>", "\ud800"]
+    assert encoder.tokens(texts).lengths().tolist() == [0, 7, 64, 13, 1]  # "th" is one; a control token is no text
+    for pooling in ("mean", "last"):
+        vectors = dataclasses.replace(encoder, pooling=pooling).encode(texts, progress=False)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [0, 1, 1, 1, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "qwen2"}, "holds a model of architecture 'qwen2'; allowed: llama"),
+        ({"without": "blk.1.ffn_up.weight"}, "of another architecture or cut short: it has no blk.1.ffn_up.weight"),
+        ({"more": "output.weight"}, "it has output.weight, which this decoder has no place for"),
+        ({"kind": 99}, "99.* is not a valid GGMLQuantizationType"),
+        ({"kind": 26}, "output_norm.weight is of type I32, which package gguf cannot dequantise"),
+    ],
+)
+def test_another_gguf_file_is_refused(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_encoder(str(write_gguf(tmp_path / "other.gguf", **changes)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 30, 500, 5_000, 20_000, -4, -1])
+def test_a_gguf_file_cut_short_is_refused(tmp_path, kept):
+    path = write_gguf(tmp_path / "cut.gguf")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"cut.gguf is damaged, cut short or no GGUF file: .+") as caught:
+        load_encoder(str(path))
+    assert "\n" not in str(caught.value)

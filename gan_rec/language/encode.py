@@ -56,7 +56,7 @@ class Encoder:
         return tokenise(self.tokenizer, texts)
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> Float[np.ndarray, "N D"]:
-        """A vector for each text; an empty one has a vector too, that of its special tokens alone.
+        """A vector for each text; an empty one has a vector too: of its special tokens alone, zeros if it has none.
 
         Args:
             texts: N of them.
@@ -163,7 +163,7 @@ def load_encoder(name: str = "minilm", *, pooling: str | None = None, cache: boo
 
     Args:
         name: "minilm", "smollm2", a folder in Hugging Face layout, or a GGUF file.
-        pooling: "mean" or "last"; None: as its authors did.
+        pooling: "mean" or "last"; None: as its authors did, and the mean for a decoder.
         cache: keep vectors on disk.
 
     Raises:

@@ -13,7 +13,7 @@ from gan_rec.errors import UserError
 from gan_rec.files import sha256
 from gan_rec.language.bert import ACTIVATIONS, BertConfig, zeros
 
-_LONGEST = 512
+LONGEST = 512
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Loaded:
         model: words and states, see `gan_rec.language.bert.Bert`.
         tokenizer: a `tokenizers.Tokenizer`, truncating at `longest`.
         longest: the most tokens of a text.
-        pooling: how its authors made one vector of the states.
+        pooling: how its authors made one vector of the states, if they did.
         normalised: whether that vector has length 1.
         sha256: of the weights and the tokenizer.
     """
@@ -59,8 +59,8 @@ def _read_folder(folder: Path) -> Loaded:
             raise UserError(f"{folder} has no {name}, which a language model in Hugging Face layout needs{hint}")
     config = _bert_config(folder / "config.json")
     arrays = _read_safetensors(folder / "model.safetensors")
-    model = _fill(zeros(config), _bert_arrays(arrays, config, folder), folder)
-    longest = min(_json(folder / "sentence_bert_config.json").get("max_seq_length", _LONGEST), config.positions)
+    model = fill(zeros(config), _bert_arrays(arrays, config, folder), folder)
+    longest = min(_json(folder / "sentence_bert_config.json").get("max_seq_length", LONGEST), config.positions)
     tokenizer = _tokenizer(folder / "tokenizer.json", longest)
     pooling = _json(folder / "1_Pooling" / "config.json")
     if pooling and not pooling.get("pooling_mode_mean_tokens", True):
@@ -148,15 +148,15 @@ def _bert_arrays(arrays: dict[str, np.ndarray], config: BertConfig, folder: Path
     return made
 
 
-def _fill(model: nnx.Module, arrays: dict[tuple, np.ndarray], path: Path) -> nnx.Module:
-    """The model with the arrays in their places; every place must get one of its shape."""
+def fill(model: nnx.Module, arrays: dict[tuple, np.ndarray], path: Path) -> nnx.Module:
+    """The model with the arrays in their places; every place must get one of its shape, and is all that keeps it."""
 
     def put(place, blank):
         names = tuple(key.name for key in place[:-1])  # the last is the parameter's own "value"
         if names not in arrays or arrays[names].shape != blank.shape:
             found = arrays[names].shape if names in arrays else None
             raise UserError(f"{path}: {'.'.join(names)} must be {blank.shape}, found {found}")
-        return jnp.asarray(arrays[names])
+        return jnp.asarray(arrays.pop(names))  # or a large model would be in memory twice
 
     return jax.tree_util.tree_map_with_path(put, model)
 

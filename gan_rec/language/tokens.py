@@ -50,13 +50,13 @@ def batches(lengths: Int[np.ndarray, " N"], tokens_in_batch: int) -> Iterator[tu
 
     Yields:
         The texts of a batch, filled up with -1, and the length to pad them to. All batches of one length have the same
-        number of rows, about `tokens_in_batch` / length.
+        number of rows, about `tokens_in_batch` / length, or a power of 2 where there are not as many texts.
     """
     order = np.argsort(-lengths, kind="stable")
     buckets = np.array([bucket(int(n)) for n in lengths[order]])
     for size in sorted(set(buckets.tolist()), reverse=True):
-        rows = max(1, tokens_in_batch // size)
         own = order[buckets == size]
+        rows = max(1, min(tokens_in_batch // size, 1 << (len(own) - 1).bit_length()))
         own = np.concatenate([own, np.full(-len(own) % rows, -1, own.dtype)])
         for batch in own.reshape(-1, rows):
             yield batch, size

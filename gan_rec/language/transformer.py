@@ -54,8 +54,12 @@ def attend(
 
 
 def pool(states: Float[Array, "B T D"], mask: Float[Array, "B T"], how: str) -> Float[Array, "B D"]:
-    """One vector for each text: the mean over its tokens, or the state of its last token. Padding has no part in it."""
+    """One vector for each text: the mean over its tokens, or the state of its last token. Padding has no part in it.
+
+    A text without tokens has zeros.
+    """
+    tokens: Float[Array, "B 1"] = jnp.sum(mask, axis=1, keepdims=True)
     if how == "mean":
-        return jnp.sum(states * mask[..., None], axis=1) / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1.0)
-    last: Int[Array, " B"] = jnp.maximum(jnp.sum(mask, axis=1).astype(jnp.int32) - 1, 0)
-    return jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+        return jnp.sum(states * mask[..., None], axis=1) / jnp.maximum(tokens, 1.0)
+    last: Int[Array, "B 1"] = jnp.maximum(tokens.astype(jnp.int32) - 1, 0)
+    return jnp.take_along_axis(states, last[..., None], axis=1)[:, 0] * (tokens > 0)
