@@ -13,6 +13,7 @@ from gan_rec.data.sampling import to_device
 from gan_rec.experiments import players
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.irgan import draw_items
+from gan_rec.recommenders.text import TextVectors
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.epoch import State, _move_adversary, epoch
 
@@ -31,7 +32,11 @@ def build(game, recommender, adversary=None, **options):
     """A case: both players, their game, a batch with users beyond the number of items, and all that an epoch needs."""
     sizes = {"dim": 5, "batch_size": 6, "seeds": 1, "adversary_learning_rate": 1e-2}
     settings = Settings(game=game, recommender=recommender, adversary=adversary, **sizes | options).resolved()
-    makers = (players.make_recommender(settings, N_USERS, N_ITEMS), players.make_adversary(settings, N_USERS, N_ITEMS))
+    vectors = TextVectors(np.random.default_rng(0).standard_normal((N_ITEMS, 4)))
+    makers = (
+        players.make_recommender(settings, N_USERS, N_ITEMS, vectors),
+        players.make_adversary(settings, N_USERS, N_ITEMS),
+    )
     train = pairs().transposed() if settings.side == "item" else pairs()
     positives, game = to_device(train), players.make_game(settings)
     size = int(game.size(positives)[1])

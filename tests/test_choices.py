@@ -31,6 +31,15 @@ def test_adversaries_have_the_options_and_defaults_of_the_table(name):
     assert {n: v for n, v in defaults.items() if n != "rngs"} == choices.ADVERSARIES[name]
 
 
+@pytest.mark.parametrize("name", choices.RECOMMENDERS)
+def test_recommenders_have_the_options_of_the_table(name):
+    cls = gan_rec.recommenders.RECOMMENDERS[name]
+    signatures = [inspect.signature(c.__init__).parameters for c in cls.__mro__ if "__init__" in vars(c)]
+    defaults = {n: p.default for parameters in signatures for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    own = {n: v for n, v in choices.RECOMMENDERS[name].options.items() if n not in ("encoder", "components")}
+    assert {n: v for n, v in defaults.items() if n not in ("rngs", "vectors")} == own
+
+
 @pytest.mark.parametrize("name", choices.GAMES)
 def test_games_have_the_options_of_the_table(name):
     fields = {f.name for f in dataclasses.fields(plain(gan_rec.games.GAMES[name]))}
@@ -53,8 +62,9 @@ def test_every_option_stands_in_the_settings_and_in_the_help(capsys):
         assert name in shown
 
 
-@pytest.mark.parametrize("recommender", choices.RECOMMENDERS)
-@pytest.mark.parametrize("game", choices.GAMES)
+@pytest.mark.parametrize(
+    ("game", "recommender"), [(game, name) for name, own in choices.RECOMMENDERS.items() for game in own.games]
+)
 def test_defaults_resolve_and_resolve_again(game, recommender):
     settings = Settings(game=game, recommender=recommender).resolved()
     assert settings.resolved() == settings
