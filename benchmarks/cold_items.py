@@ -146,7 +146,7 @@ def tf_idf(texts) -> np.ndarray:
 
 
 def _year_and_genres(text: str) -> tuple[str, str]:
-    fields = ["", "", *text.split(", ")]
+    fields = ["", "", *text.split(". ")]
     return fields[-2], fields[-1]
 
 
@@ -198,7 +198,7 @@ def made_up():
     import gan_rec
 
     data = gan_rec.load("synthetic")
-    texts = tuple(f"film {i}, {1990 + i % 7}, {('Drama', 'Comedy War')[i % 2]}" for i in range(data.n_items))
+    texts = tuple(f"film {i}. {1990 + i % 7}. {('Drama', 'Comedy War')[i % 2]}" for i in range(data.n_items))
     return dataclasses.replace(data, item_texts=texts)
 
 

@@ -23,7 +23,7 @@ def read_item_texts(
         id_column: its column of ids; None: the first whose name says so, else the first.
 
     Returns:
-        The fields of each item's row, but for its id and what is empty, joined by ", "; "" for items without a row.
+        The fields of each item's row, but for its id and what is empty, joined by ". "; "" for items without a row.
 
     Raises:
         UserError: the file cannot be read, has no such column, or none of its ids is an item's.
@@ -78,4 +78,4 @@ def _id_column(path: Path, columns: Sequence[str], given: str | None) -> str:
 
 def _joined(frame: pd.DataFrame) -> list[str]:
     rows = (map(str.strip, row) for row in frame.itertuples(index=False, name=None))
-    return [", ".join(filter(None, row)) for row in rows]
+    return [". ".join(filter(None, row)) for row in rows]

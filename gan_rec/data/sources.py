@@ -32,7 +32,7 @@ def load(
     time_column: str | None = None,
     min_user: int = 1,
     min_item: int = 1,
-    item_text: str | Path | bool = False,
+    item_text: str | Path | bool | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset:
     """Read a data set.
@@ -45,7 +45,7 @@ def load(
         user_column, item_column, rating_column, time_column: names of columns, where the header's are not understood.
         min_user, min_item: users and items with fewer interactions are left out.
         item_text: a CSV or TSV file with a header, ids of items and whatever else is to be their text; or True: the
-            texts that a named data set has.
+            texts that a named data set has. Without it there are none.
         say: called with a line before anything is fetched.
 
     Raises:
@@ -59,7 +59,7 @@ def load(
     columns = Columns(user_column, item_column, rating_column, time_column)
     options = {"positive_from": positive_from, "min_user": min_user, "min_item": min_item}
     loaded = _load(dataset, columns, options, say)
-    return loaded if item_text is False else _with_texts(loaded, dataset, item_text, item_column, say)
+    return _with_texts(loaded, dataset, item_text, item_column, say) if item_text else loaded
 
 
 def _load(dataset: str | Path | pd.DataFrame, columns: Columns, options: dict, say) -> Dataset:

@@ -96,7 +96,7 @@ _COMMON = {"adversary_steps": 1, "recommender_steps": 1, "warm_up": 0}
 _TEXT = {"encoder": "minilm", "components": 64, "units": 512, "reads": "ids", "dropout": 0.5}
 # Chosen on the validation parts of splits of ML-100K by cold items, the twin's first.
 _OVER_TEXT = dict(
-    loss="softmax", dim=64, batch_size=128, epochs=120, patience=40, learning_rate=1e-3, weight_decay=3.0, average=0.95,
+    loss="softmax", dim=64, batch_size=128, epochs=100, patience=30, learning_rate=1e-3, weight_decay=3.0, average=0.95,
     adversary_learning_rate=3e-3,
 )  # fmt: skip
 # The others draw fakes from all of the catalogue, or swap users and items, who have no text.
@@ -130,8 +130,8 @@ RECOMMENDERS = {
             "cfgan": dict(batch_size=128, learning_rate=1e-2, weight_decay=0.1),
         },
     ),
-    "two-tower": Recommender(_TEXT, _OVER_TEXT, games=_OF_ROWS),
-    "hybrid": Recommender(_TEXT, _OVER_TEXT, games=_OF_ROWS),
+    "two-tower": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=_OF_ROWS),
+    "hybrid": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=_OF_ROWS),
 }  # fmt: skip
 
 OPTIONS_OF_ADVERSARIES = tuple(sorted({name for options in ADVERSARIES.values() for name in options}))

@@ -26,7 +26,7 @@ def file(tmp_path):
 def test_columns_are_joined_in_the_order_of_the_items(file):
     path = file('item,title,year\n10,"Ten, and more",1995\n2,Two,\n3, Three ,1997\n1,One,1996\n')
     texts, notes = read_item_texts(path, IDS)
-    assert texts == ("One, 1996", "Two", "Three, 1997", "Ten, and more, 1995")
+    assert texts == ("One. 1996", "Two", "Three. 1997", "Ten, and more. 1995")
     assert notes == []
 
 
