@@ -15,6 +15,7 @@ from gan_rec.experiments import players
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.irgan import draw_items
 from gan_rec.language.bert import Bert, BertConfig
+from gan_rec.recommenders.text import TextVectors
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.epoch import State, _move_adversary, epoch
 
@@ -50,7 +51,11 @@ def build(game, recommender, adversary=None, **options):
 
 def ranking_case(settings):
     """Makers of both players, and the data."""
-    makers = (players.make_recommender(settings, N_USERS, N_ITEMS), players.make_adversary(settings, N_USERS, N_ITEMS))
+    vectors = TextVectors(np.random.default_rng(0).standard_normal((N_ITEMS, 4)))
+    makers = (
+        players.make_recommender(settings, N_USERS, N_ITEMS, vectors),
+        players.make_adversary(settings, N_USERS, N_ITEMS),
+    )
     return makers, to_device(pairs().transposed() if settings.side == "item" else pairs())
 
 

@@ -31,6 +31,15 @@ def test_adversaries_have_the_options_and_defaults_of_the_table(name):
     assert {n: v for n, v in defaults.items() if n != "rngs"} == choices.ADVERSARIES[name]
 
 
+@pytest.mark.parametrize("name", choices.RECOMMENDERS)
+def test_recommenders_have_the_options_of_the_table(name):
+    cls = gan_rec.recommenders.RECOMMENDERS[name]
+    signatures = [inspect.signature(c.__init__).parameters for c in cls.__mro__ if "__init__" in vars(c)]
+    defaults = {n: p.default for parameters in signatures for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    own = {n: v for n, v in choices.RECOMMENDERS[name].options.items() if n not in ("encoder", "components")}
+    assert {n: v for n, v in defaults.items() if n not in ("rngs", "vectors")} == own
+
+
 @pytest.mark.parametrize("name", choices.GAMES)
 def test_games_have_the_options_of_the_table(name):
     fields = {f.name for f in dataclasses.fields(plain(gan_rec.games.GAMES[name]))}

@@ -18,6 +18,14 @@ def _case(game, recommender, adversary, **options):
     return (game, recommender, adversary, tuple((sizes | options).items()))
 
 
+def _over_the_catalogue(recommender):
+    rows = [_case("irgan", recommender, "pair-critic", ranker=r, samples=300) for r in ("generator", "discriminator")]
+    for kind in ("minimax", "non-saturating", "hinge", "wasserstein"):
+        side = "item" if kind == "hinge" else "user"
+        rows.append(_case("cfgan", recommender, "vector-critic", critic_loss=kind, side=side, mask_ratio=0.5))
+    return rows
+
+
 def table():
     rows = []
     for recommender in choices.players_of("embedding"):
@@ -25,11 +33,8 @@ def table():
             rows.append(_case("embedding", recommender, adversary, epsilon=0.3))
         for adversary in choices.GAMES["apr"].adversaries:
             rows.append(_case("apr", recommender, adversary, epsilon=0.3))
-        for ranker in ("generator", "discriminator"):
-            rows.append(_case("irgan", recommender, "pair-critic", ranker=ranker, samples=300))
-        for kind in ("minimax", "non-saturating", "hinge", "wasserstein"):
-            side = "item" if kind == "hinge" else "user"
-            rows.append(_case("cfgan", recommender, "vector-critic", critic_loss=kind, side=side, mask_ratio=0.5))
+        if "cfgan" in choices.RECOMMENDERS[recommender].games:
+            rows += _over_the_catalogue(recommender)
         rows.append(_case("hard-negative", recommender, "own-scores", negatives=4))
         rows.append(_case("hard-negative", recommender, "hardness", negatives=4, loss="bce"))
         rows.append(_case("advinfonce", recommender, "hardness", negatives=4))
@@ -37,6 +42,7 @@ def table():
         rows.append(_case("embedding", "mf", adversary, epsilon=0.3, norm="linf", radii="by-loss", loss="softmax"))
     rows.append(_case("embedding", "mf", "generator", epsilon=0.3, loss="sampled-softmax", bias=True))
     rows.append(_case("embedding", "autoencoder", "generator", epsilon=0.3, feeding="alternate"))
+    rows.append(_case("embedding", "two-tower", "generator", epsilon=0.3, reads="text"))
     for adversary in choices.GAMES["text"].adversaries:
         rows.append(_case("text", "text-classifier", adversary, epsilon=0.3, head=(6, 4)))
     rows.append(_case("text", "text-classifier", "fgm", epsilon=0.3, head=(6,), feeding="alternate"))
@@ -50,7 +56,15 @@ TABLE = table()
 IDS = ["-".join(map(str, (*row[:3], *(v for k, v in row[3] if k not in SMALL)))) for row in TABLE]
 
 
-@pytest.mark.parametrize("row", TABLE, ids=IDS)
+def _slow(row) -> bool:
+    """The recommenders over texts meet most adversaries in the slow lane alone."""
+    return row[1] in ("two-tower", "hybrid") and row[2] not in ("generator", "fgm")
+
+
+MARKED = [pytest.param(row, marks=pytest.mark.slow if _slow(row) else ()) for row in TABLE]
+
+
+@pytest.mark.parametrize("row", MARKED, ids=IDS)
 def test_contract(row, tmp_path):
     game, recommender, adversary, options = row
     case = contract.build(game, recommender, adversary, **dict(options))

@@ -55,3 +55,19 @@ def test_cfgan_plays_from_its_critic_alone(data_folder, tmp_path):
     assert json.loads((out / "config.json").read_text())["alpha"] == 0
     assert results["models"]["adversarial"]["NDCG@20"]["mean"] >= 0.440
     assert results["models"]["adversarial"]["P@5"]["mean"] >= 0.440
+
+
+def test_texts_rank_cold_items():
+    """Of six splits. Ridge regression from the same vectors to factors reaches NDCG@20 .310 elsewhere, TF-IDF .273."""
+    import numpy as np
+    from test_language import installed
+
+    import gan_rec
+
+    installed("minilm")
+    data, found = gan_rec.load("ml-100k", positive_from=4, item_text=True), []
+    for seed in range(6):
+        split = gan_rec.split(data, "cold-items", seed=seed)
+        model = gan_rec.fit(split, recommender="two-tower", adversary="fgm", seeds=1, progress=False)
+        found.append(gan_rec.evaluate(model, ks=(20,)).per_seed("NDCG@20")[0])
+    assert np.mean(found) > 0.310

@@ -18,6 +18,7 @@ class Interactions:
     item_ids: np.ndarray  # [I]
     ratings: np.ndarray | None = None  # [N] float32
     times: np.ndarray | None = None  # [N] int64, or float64 where there are fractions; in the data's own unit
+    candidates: np.ndarray | None = None  # [I] bool, the items that can be chosen or ranked here; None: all of them
 
     @property
     def n_users(self) -> int:
@@ -41,7 +42,7 @@ class Interactions:
         return replace(self, **chosen)
 
     def concat(self, other: "Interactions") -> "Interactions":
-        """The pairs of both; ratings and times only if both have them.
+        """The pairs of both, among the candidates of either; ratings and times only if both have them.
 
         Raises:
             ValueError: they do not have the same ids.
@@ -54,19 +55,24 @@ class Interactions:
             name: None if column is None or theirs[name] is None else np.concatenate([column, theirs[name]])
             for name, column in self._columns().items()
         }
-        return replace(self, **joined)
+        either = None if self.candidates is None or other.candidates is None else self.candidates | other.candidates
+        return replace(self, **joined, candidates=either)
 
     def transposed(self) -> "Interactions":
-        """Users and items in each other's place."""
-        return replace(self, users=self.items, items=self.users, user_ids=self.item_ids, item_ids=self.user_ids)
+        """Users and items in each other's place; candidates are items, and so there are none of them here."""
+        return replace(
+            self, users=self.items, items=self.users, user_ids=self.item_ids, item_ids=self.user_ids, candidates=None
+        )
 
     def sha256(self) -> str:
-        """Digest of the ids and of the pairs, whatever their order."""
+        """Digest of the ids, of the pairs, whatever their order, and of the candidates if not all items are."""
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
             digest.update("\n".join(map(str, ids.tolist())).encode() + b"\0")
         order = np.lexsort((self.items, self.users))
         digest.update(np.stack([self.users[order], self.items[order]]).astype("<i4").tobytes())
+        if self.candidates is not None:
+            digest.update(self.candidates.tobytes())
         return digest.hexdigest()
 
     def to_frame(self) -> pd.DataFrame:
@@ -95,6 +101,7 @@ class Dataset:
     sha256: str  # of the file read, or of the digests of its files
     default_split: str | None = None  # what the data set's source uses
     times_are_places: bool = False  # times order the pairs of one user, and cannot be compared between users
+    item_texts: tuple[str, ...] | None = None  # a text for each of the I items, "" where there is none
 
     @property
     def n_users(self) -> int:
@@ -130,11 +137,20 @@ class Split:
     valid: Interactions
     _test: Interactions = field(repr=False)
     notes: tuple[str, ...] = ()
+    item_texts: tuple[str, ...] | None = field(default=None, repr=False)
 
     @property
     def sha256(self) -> str:
-        """Digest of all three parts."""
-        return hashlib.sha256("".join(p.sha256() for p in (self.train, self.valid, self._test)).encode()).hexdigest()
+        """Digest of all three parts, and of the items' texts where there are some."""
+        digest = hashlib.sha256("".join(p.sha256() for p in (self.train, self.valid, self._test)).encode())
+        if self.item_texts is not None:
+            digest.update("".join(f"{text}\0" for text in self.item_texts).encode())
+        return digest.hexdigest()
+
+    @property
+    def candidates(self) -> np.ndarray | None:
+        """The items that the test part ranks, `[I]` bool; None: all. It says nothing of who had them."""
+        return self._test.candidates
 
     def open_test(self) -> Interactions:
         """The test part: to be read once, at the end."""

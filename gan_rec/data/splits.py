@@ -1,14 +1,15 @@
 """Train, validation and test parts: seeded, and vectorised over users."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gan_rec.data.interactions import Dataset, Interactions, Split
 from gan_rec.errors import UserError
 
-METHODS = ("random", "leave-one-out", "temporal", "fixed")
+METHODS = ("random", "leave-one-out", "temporal", "cold-items", "fixed")
+_FRACTION = {"cold-items": 0.1}  # of the items; of the other methods 0.2 of the interactions
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ def split(
     dataset: Dataset,
     method: str | None = None,
     *,
-    test_fraction: float = 0.2,
-    valid_fraction: float = 0.2,
+    test_fraction: float | None = None,
+    valid_fraction: float | None = None,
     seed: int = 0,
 ) -> Split:
     """Cut a data set into train, validation and test.
@@ -30,11 +31,14 @@ def split(
     Args:
         dataset: what `gan_rec.load` returns.
         method: "random" (a part of every user's interactions), "leave-one-out" (the last of every user is test, the
-            one before it validation), "temporal" (the last part of all is test, the last part of the rest validation)
-            or "fixed" (as the data set brings it; without a validation part, `valid_fraction` of every user's train
-            interactions). None: fixed if it brings one, else what its source uses, else random.
-        test_fraction: part of the interactions that is test.
-        valid_fraction: part of what is left that is validation.
+            one before it validation), "temporal" (the last part of all is test, the last part of the rest validation),
+            "cold-items" (some items are test with all that they have, others validation; only these are then ranked,
+            and for nobody is any of them in train) or "fixed" (as the data set brings it; without a validation part,
+            `valid_fraction` of every user's train interactions). None: fixed if it brings one, else what its source
+            uses, else random.
+        test_fraction: part of the interactions that is test, of cold-items part of the items. None: 0.2, of cold-items
+            0.1.
+        valid_fraction: part of what is left that is validation. None: the same.
         seed: of the random choices. The same seed gives the same split everywhere.
 
     Raises:
@@ -49,6 +53,8 @@ def split(
         raise UserError(f"{dataset.name} brings its own split; allowed: fixed, got {method}")
     if not brings and method == "fixed":
         raise UserError(f"{dataset.name} brings no split of its own; allowed: {', '.join(METHODS[:-1])}, got fixed")
+    usual = _FRACTION.get(method, 0.2)
+    test_fraction, valid_fraction = (usual if f is None else f for f in (test_fraction, valid_fraction))
     for name, value in {"test_fraction": test_fraction, "valid_fraction": valid_fraction}.items():
         if not (isinstance(value, int | float) and 0 < value < 1):
             raise UserError(f"{name} must lie between 0 and 1, got {value}")
@@ -56,12 +62,12 @@ def split(
         raise UserError(f"the seed of a split must be 0 or more, got {seed}")
     rng, notes = np.random.default_rng(seed), []
     fractions = _Fractions(test_fraction, valid_fraction)
-    cut = {"random": _random, "leave-one-out": _leave_one_out, "temporal": _temporal, "fixed": _fixed}[method]
+    cut = _CUTS[method]
     train, valid, test = cut(dataset, fractions, rng, notes)
     for name, part in (("train", train), ("validation", valid), ("test", test)):
         if len(part) == 0:
             raise UserError(f"the {method} split of {dataset.name} leaves no {name} interaction: there are too few")
-    return Split(dataset.name, method, train, valid, test, tuple(notes))
+    return Split(dataset.name, method, train, valid, test, tuple(notes), dataset.item_texts)
 
 
 def _random(dataset: Dataset, fractions: _Fractions, rng, notes):
@@ -107,6 +113,22 @@ def _temporal(dataset: Dataset, fractions: _Fractions, rng, notes):
     first_valid = math.floor(first_test * (1 - fractions.valid) + 0.5)
     parts = np.split(order, [first_valid, first_test])
     return tuple(whole.select(np.sort(rows)) for rows in parts)
+
+
+def _cold_items(dataset: Dataset, fractions: _Fractions, rng, notes):
+    whole = dataset.parts["all"]
+    n_test = math.floor(whole.n_items * fractions.test + 0.5)
+    n_valid = math.floor((whole.n_items - n_test) * fractions.valid + 0.5)
+    place = rng.permutation(whole.n_items)
+    test, valid = place < n_test, (place >= n_test) & (place < n_test + n_valid)
+    notes.append(f"{n_test} cold items are ranked in test, {n_valid} others in validation")
+    return tuple(replace(whole.select(p[whole.items]), candidates=p) for p in (~test & ~valid, valid, test))
+
+
+_CUTS = {
+    "random": _random, "leave-one-out": _leave_one_out, "temporal": _temporal, "cold-items": _cold_items,
+    "fixed": _fixed,
+}  # fmt: skip
 
 
 def _part_of_each_user(pairs: Interactions, fraction: float, rng) -> np.ndarray:

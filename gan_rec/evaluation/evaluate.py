@@ -43,40 +43,43 @@ class Evaluation:
 def evaluate_ranking(
     recommenders, seen: Positives, truth: Interactions, ks: tuple[int, ...], *, side: str = "user"
 ) -> Evaluation:
-    """Rank the whole catalogue for every user of `truth`, leaving out what the user has in `seen`.
+    """Rank the whole catalogue, or the candidates of `truth`, for every user of `truth`, without what is in `seen`.
 
     Args:
         recommenders: weights with a leading axis of S.
         seen: pairs known before; they are the histories, and masked.
-        truth: held-out pairs.
+        truth: held-out pairs; with the items that are ranked, if these are not all.
         ks: cut-offs.
         side: "item" if the recommenders were trained on transposed pairs.
 
     Raises:
-        UserError: a cut-off lies outside [1, I], or `truth` is empty.
+        UserError: a cut-off is above the number of items that are ranked or below 1, or `truth` is empty.
     """
-    check_cutoffs(ks, truth.n_items)
+    check_cutoffs(ks, truth.n_items, truth.candidates)
     if len(truth) == 0:
         raise UserError("there is no held-out interaction to evaluate on")
     users = np.unique(truth.users)
-    items, scores = top_items(recommenders, seen, users, max(ks), side=side)
+    items, scores = top_items(recommenders, seen, users, max(ks), side=side, candidates=truth.candidates)
     # Filled up with seen items (score -inf) where a user has fewer than k unseen ones: those are no recommendations.
     shown = np.isfinite(scores)
     hits, n_relevant = metrics.relevance(items, truth, users)
     per_user = metrics.per_user(hits & shown, n_relevant, ks)
-    coverage = {f"coverage@{k}": metrics.coverage(items[..., :k], shown[..., :k], truth.n_items) for k in ks}
+    n_ranked = truth.n_items if truth.candidates is None else int(truth.candidates.sum())
+    coverage = {f"coverage@{k}": metrics.coverage(items[..., :k], shown[..., :k], n_ranked) for k in ks}
     return Evaluation(users, per_user, coverage)
 
 
-def check_cutoffs(ks: tuple[int, ...], n_items: int) -> None:
-    """Raise UserError unless every cut-off lies between 1 and the size of the catalogue."""
+def check_cutoffs(ks: tuple[int, ...], n_items: int, candidates: np.ndarray | None = None) -> None:
+    """Raise UserError unless every cut-off lies between 1 and the size of the catalogue, or of its `candidates`."""
+    ranked, n = ("the catalogue has", n_items) if candidates is None else ("there are only", int(candidates.sum()))
     if not ks:
         raise UserError("no cut-off k is given; at least one is needed, for example 20")
     for k in ks:
         if not isinstance(k, int):
             raise UserError(f"k must be a whole number, got {k!r}")
-        if not 1 <= k <= n_items:
-            raise UserError(f"k = {k} is not possible: the catalogue has {n_items} items, so k may be 1 to {n_items}")
+        if not 1 <= k <= n:
+            cold = "" if candidates is None else " cold"
+            raise UserError(f"k = {k} is not possible: {ranked} {n}{cold} items, so k may be 1 to {n}")
 
 
 def compare_models(adversarial: Evaluation, twin: Evaluation) -> dict[str, dict]:

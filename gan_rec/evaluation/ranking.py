@@ -14,7 +14,13 @@ _CHUNK_BYTES = 64 * 2**20  # of scores at a time
 
 
 def top_items(
-    recommenders, seen: Positives, users: np.ndarray, k: int, *, side: str = "user"
+    recommenders,
+    seen: Positives,
+    users: np.ndarray,
+    k: int,
+    *,
+    side: str = "user",
+    candidates: np.ndarray | None = None,
 ) -> tuple[Int[np.ndarray, "S n K"], Float[np.ndarray, "S n K"]]:
     """Rank the catalogue for `users` with each of S recommenders.
 
@@ -24,6 +30,7 @@ def top_items(
         users: n user indices.
         k: how many items, at most I.
         side: "item" if the recommenders were trained with users and items in each other's place.
+        candidates: `[I]` bool, the items to be ranked; None: all.
 
     Returns:
         Item indices, best first, and their scores. Ties go to the lowest index. Where a user has fewer than K unseen
@@ -35,7 +42,8 @@ def top_items(
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     chunk = max(1, min(len(users), _CHUNK_BYTES // (4 * n_seeds * seen.n_items)))
     padded = np.pad(users, (0, -len(users) % chunk), mode="edge").reshape(-1, chunk)
-    items, scores = _rank(recommenders, seen, jnp.asarray(padded), k, side)
+    candidates = None if candidates is None else jnp.asarray(candidates)
+    items, scores = _rank(recommenders, seen, candidates, jnp.asarray(padded), k, side)
     items, scores = (np.asarray(x).reshape(n_seeds, -1, k)[:, : len(users)] for x in (items, scores))
     if np.isnan(scores).any():
         raise FloatingPointError("a recommender scored an item with NaN")
@@ -43,11 +51,12 @@ def top_items(
 
 
 @partial(jax.jit, static_argnames=("k", "side"))
-def _rank(recommenders, seen: Positives, chunks: Int[Array, "chunks n"], k: int, side: str):
+def _rank(recommenders, seen: Positives, candidates, chunks: Int[Array, "chunks n"], k: int, side: str):
     def rank(recommender, users, history):
         recommender = flip(recommender, seen) if side == "item" else recommender
         scores = recommender.score(recommender.users(users, history), recommender.items())
-        return jax.lax.top_k(jnp.where(history > 0, -jnp.inf, scores), k)
+        left_out = history > 0 if candidates is None else (history > 0) | ~candidates
+        return jax.lax.top_k(jnp.where(left_out, -jnp.inf, scores), k)
 
     def rank_chunk(users):
         return jax.vmap(rank, in_axes=(0, None, None))(recommenders, users, seen.history(users))

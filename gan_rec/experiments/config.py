@@ -41,6 +41,7 @@ class Config:
         for part in parts:
             config |= dataclasses.asdict(part)
         config |= {"ks": list(self.ks), "dataset": _lasting(self.data.dataset)}
+        config |= {"item_text": None if self.data.item_text is None else str(Path(self.data.item_text).absolute())}
         try:
             return json.dumps(config, indent=1)
         except TypeError as error:

@@ -63,11 +63,12 @@ class History:
 
 def training(settings: Settings, split: Split, observers: tuple[Observer, ...], store: Store | None = None) -> Training:
     """The training that `settings` (resolved) describe, ready to fit `split`."""
-    check_cutoffs((parse(settings.select_on)[1],), split.train.n_items)
+    players.check_split(settings, split)
+    check_cutoffs((parse(settings.select_on)[1],), split.train.n_items, split.valid.candidates)
     sizes = split.train.n_users, split.train.n_items
     return Training(
         game=players.make_game(settings),
-        make_recommender=players.make_recommender(settings, *sizes),
+        make_recommender=players.make_recommender(settings, *sizes, players.text_vectors(settings, split.item_texts)),
         make_adversary=players.make_adversary(settings, *sizes),
         schedule=players.make_schedule(settings),
         budget=players.make_budget(settings),
@@ -113,7 +114,7 @@ def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
 
 
 def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -> Evaluation:
-    """Rank the whole catalogue and measure.
+    """Rank the whole catalogue, or after a split by cold items these, and measure.
 
     Args:
         fitted: a trained model.
@@ -175,7 +176,7 @@ def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluat
 
 
 def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *, seed_index: int = 0) -> pd.DataFrame:
-    """The best K items for each user that are in neither train nor validation.
+    """The best K items for each user that are in neither train nor validation; after a split by cold items, of these.
 
     Args:
         fitted: a trained model.
@@ -189,14 +190,15 @@ def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *
     Raises:
         UserError: an unknown user, `k` outside the catalogue, or no such seed.
     """
-    known = fitted.split.train_and_valid()
-    check_cutoffs((k,), known.n_items)
+    known, candidates = fitted.split.train_and_valid(), fitted.split.candidates
+    check_cutoffs((k,), known.n_items, candidates)
     n_seeds = fitted.settings.seeds
     if not 0 <= seed_index < n_seeds:
         raise UserError(f"seed index {seed_index} is not possible: {n_seeds} seeds were trained, so 0 to {n_seeds - 1}")
     indices = np.arange(known.n_users) if users is None else _indices(users, known.user_ids)
     one = jax.tree.map(lambda x: x[seed_index : seed_index + 1], fitted.weights.final.recommender)
-    items, scores = (x[0] for x in top_items(one, to_device(known), indices, k, side=fitted.side))
+    ranked = top_items(one, to_device(known), indices, k, side=fitted.side, candidates=candidates)
+    items, scores = (x[0] for x in ranked)
     frame = pd.DataFrame(
         {
             "user": np.repeat(known.user_ids[indices], k),

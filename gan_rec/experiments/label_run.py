@@ -34,7 +34,7 @@ from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.tracking import Tracker
 
-_SEED = 42  # the article's
+_SEED, _FRACTION = 42, 0.2  # the article's
 MODELS = ("adversarial", "twin")
 
 
@@ -87,10 +87,11 @@ def _prepare(options: DataOptions, settings: Settings, text: TextOptions, progre
     progress.say(f"{table.name}: {len(table):,} texts")
     for note in table.notes:
         progress.say(f"  note: {note}")
-    encoder = load_encoder(text.encoder, pooling=text.pooling)
+    encoder = load_encoder(settings.encoder, pooling=settings.pooling)
     inputs = read_inputs(encoder, table.texts.tolist(), settings, progress=show)
     seed = _SEED if options.split_seed is None else options.split_seed
-    how = {"test": options.test_fraction, "valid": options.valid_fraction, "seed": seed}
+    fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
+    how = {name: _FRACTION if value is None else value for name, value in fractions.items()} | {"seed": seed}
     return table, inputs, list(splits(table, inputs, text, **how))
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +17,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gan_rec.adversaries import ADVERSARIES, SentenceGenerator, everywhere
-from gan_rec.data import Interactions
+from gan_rec.data import Interactions, Split
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
 from gan_rec.experiments.settings import Settings
 from gan_rec.games import GAMES
+from gan_rec.language import load_encoder
 from gan_rec.recommenders import RECOMMENDERS
+from gan_rec.recommenders.text import TextVectors, principal_components
 from gan_rec.train.epoch import Schedule
 from gan_rec.train.fit import Budget
 
@@ -42,12 +44,53 @@ class Make:
         return self.cls(**options)
 
 
-def make_recommender(settings: Settings, n_users: int, n_items: int) -> Make:
-    """Key -> recommender of `n_users` and `n_items` as the data has them."""
+def make_recommender(settings: Settings, n_users: int, n_items: int, vectors: TextVectors | None = None) -> Make:
+    """Key -> recommender of `n_users` and `n_items` as the data has them; `vectors` are those of the items' texts."""
     sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim}
     named = choices.RECOMMENDERS[settings.recommender].options
-    options = sizes | {name: getattr(settings, name) for name in named}
+    options = sizes | {name: getattr(settings, name) for name in named if name not in _OF_TEXTS}
+    if reads_text(settings):
+        options["vectors"] = vectors
     return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
+
+
+_OF_TEXTS = ("encoder", "components")  # options that end in `text_vectors`
+
+
+def reads_text(settings: Settings) -> bool:
+    """Whether the recommender reads texts of items."""
+    return "components" in choices.RECOMMENDERS[settings.recommender].options
+
+
+def text_vectors(settings: Settings, item_texts: tuple[str, ...] | None) -> TextVectors | None:
+    """What the recommender gets of the items' texts; None if it reads none.
+
+    Raises:
+        UserError: there are no texts, or the encoder is not there.
+    """
+    if not reads_text(settings):
+        return None
+    if item_texts is None:
+        raise UserError(
+            f"recommender {settings.recommender!r} reads texts of items, but the data has none; load them with "
+            "item_text, a file, or True for a named data set that has texts"
+        )
+    return _components_of(load_encoder, settings.encoder, item_texts, settings.components)
+
+
+@lru_cache(maxsize=1)  # a run asks for them some times, and each time the encoder's weights would be read again
+def _components_of(load: Callable, encoder: str, item_texts: tuple[str, ...], n: int) -> TextVectors:
+    return TextVectors(principal_components(load(encoder).encode(item_texts), n))
+
+
+def check_split(settings: Settings, split: Split) -> None:
+    """Raise UserError if a game whose fakes come from all of the catalogue is to be played without its cold items."""
+    if split.train.candidates is not None and settings.game in ("irgan", "cfgan"):
+        allowed = ", ".join(name for name in GAMES if name not in ("irgan", "cfgan"))
+        raise UserError(
+            f"game {settings.game!r} draws items from the whole catalogue, which a {split.method} split does not train "
+            f"on; allowed: {allowed}"
+        )
 
 
 def make_classifier(settings: Settings, dim: int, features: int, layers: nnx.Module | None = None) -> Callable:

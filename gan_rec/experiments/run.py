@@ -10,7 +10,7 @@ import pandas as pd
 from gan_rec import data
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs, compare_models
-from gan_rec.experiments import label_run
+from gan_rec.experiments import label_run, players
 from gan_rec.experiments.choices import GAMES
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
@@ -81,8 +81,8 @@ def train(
     settings, out = settings.resolved(), Path(out)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        dataset, split = _read(options, progress)
-        check_cutoffs(tuple(ks), split.train.n_items)
+        dataset, split = _read(options, settings, progress)
+        check_cutoffs(tuple(ks), split.train.n_items, split.candidates)
         training(settings, split, ())  # every mistake shows before anything is written
         made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
         begin(out, Config("ranking", options, settings, tuple(ks)), made_with, resume)
@@ -94,11 +94,13 @@ def train(
         return _finish(out, dataset, split, settings, models, tuple(ks))
 
 
-def load(options: DataOptions) -> data.Dataset:
-    """Read the data set that the options name."""
+def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:
+    """Read the data set that the options name, with items' texts if they are given or the recommender reads some."""
     check_types(options)
+    reads_text = settings is not None and players.reads_text(settings)
+    item_text = reads_text if options.item_text is None else options.item_text
     names = ("positive_from", "user_column", "item_column", "rating_column", "time_column", "min_user", "min_item")
-    return data.load(options.dataset, **{name: getattr(options, name) for name in names})
+    return data.load(options.dataset, item_text=item_text, **{name: getattr(options, name) for name in names})
 
 
 def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
@@ -112,8 +114,8 @@ def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
     )
 
 
-def _read(options: DataOptions, progress: Progress) -> tuple[data.Dataset, data.Split]:
-    dataset = load(options)
+def _read(options: DataOptions, settings: Settings, progress: Progress) -> tuple[data.Dataset, data.Split]:
+    dataset = load(options, settings)
     split = split_of(options, dataset)
     progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {split.method} split")
     for note in (*dataset.notes, *split.notes):
@@ -211,7 +213,7 @@ def open_run(directory: Path) -> Run:
     results = directory / "results.json"
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
-    split = split_of(options, load(options))
+    split = split_of(options, load(options, settings))
     if split.sha256 != read_json(results).get("split_sha256"):
         raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
     models = {}

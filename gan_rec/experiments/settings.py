@@ -33,12 +33,17 @@ class DataOptions:
     """Users with fewer interactions are left out."""
     min_item: int = 1
     """Items with fewer interactions are left out."""
+    item_text: str | None = None
+    """A CSV or TSV file with a header and a row for each item: its id, and columns that make its text. Read by the
+    recommenders two-tower and hybrid (default: the texts that the named data set has)."""
     split: str | None = None
-    """random (per user), leave-one-out, temporal or fixed (default: what the data set brings, else random)."""
-    test_fraction: float = 0.2
-    """Part of a user's interactions (temporal: of all) that is the test part."""
-    valid_fraction: float = 0.2
-    """Part of what remains that is the validation part."""
+    """random (per user), leave-one-out, temporal, cold-items (items that nobody has in train; only they are ranked) or
+    fixed (default: what the data set brings, else random)."""
+    test_fraction: float | None = None
+    """Part of a user's interactions (temporal: of all; cold-items: of the items) that is the test part (default: 0.2,
+    of cold-items 0.1)."""
+    valid_fraction: float | None = None
+    """Part of what remains that is the validation part (default: the same)."""
     split_seed: int | None = None
     """Seed of a random split, the same for all training seeds (default: 0, with --task labels 42)."""
 
@@ -53,10 +58,6 @@ class TextOptions:
     """Column of labels, 0/1, true/false or yes/no (default: is_recommended)."""
     feature_column: tuple[str, ...] = ()
     """Further columns, numbers or categories."""
-    encoder: str = "minilm"
-    """The language model: a name (see the command language), or the path of one."""
-    pooling: str | None = None
-    """mean (over token states) or last (token); default: as the model's authors did."""
     folds: int = 0
     """Folds of a stratified cross-validation; 0: one test part."""
     labelled: float = 1.0
@@ -70,8 +71,9 @@ class Settings:
     game: str = "embedding"
     """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce or text."""
     recommender: str = "autoencoder"
-    """The player that ranks: autoencoder or mf; in game text the one that tells labels: text-classifier,
-    or tuned-text-classifier, which trains layers of the language model too."""
+    """The player that ranks: autoencoder, mf, two-tower (over texts of items) or hybrid (over texts and ids); in game
+    text the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language
+    model too."""
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
     free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
@@ -92,12 +94,22 @@ class Settings:
     """Recommender tuned-text-classifier: the most tokens of a text."""
     precision: str | None = None
     """Recommender tuned-text-classifier: float32, or bfloat16 in the language model's layers."""
+    encoder: str | None = None
+    """Recommenders that read texts: the language model, minilm, smollm2 (see the command language), or a path."""
+    pooling: str | None = None
+    """Recommenders of labels: mean (over token states) or last (token); default: as the model's authors did."""
+    components: int | None = None
+    """Recommenders two-tower, hybrid: principal components of the text vectors that the item tower gets."""
+    units: int | None = None
+    """Recommenders two-tower, hybrid: units of the item tower's hidden layer."""
+    reads: str | None = None
+    """Recommenders two-tower, hybrid: what the user tower knows of items in a history, ids or text."""
     dropout: float | None = None
-    """Recommender autoencoder: chance that an entry of the history is dropped in training."""
+    """Recommenders autoencoder, two-tower, hybrid: chance that an entry of the history is dropped in training."""
     bias: bool | None = None
     """Recommender mf: whether items have a bias."""
     hide: float | None = None
-    """Recommender autoencoder with softmax: chance that an item of the history is hidden and must be found."""
+    """Recommenders over histories with softmax: chance that an item of the history is hidden and must be found."""
     negatives: int | None = None
     """Sampled items per pair, in losses over pairs."""
     alpha: float | None = None
@@ -281,8 +293,8 @@ _RANGES = {
     **dict.fromkeys(
         (
             "dim", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
-            "negatives", "batch_size", "recommender_steps", "epochs", "patience", "evaluate_every",
-            "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
+            "components", "units", "negatives", "batch_size", "recommender_steps", "epochs", "patience",
+            "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
         ),
         (1, _INF, "at least 1"),
     ),
@@ -295,6 +307,7 @@ _WORDS = {
     "critic_loss": ("minimax", "non-saturating", "hinge", "wasserstein"),
     "ranker": ("generator", "discriminator"),
     "side": ("user", "item"),
+    "reads": ("ids", "text"),
     "balance": ("fixed", "gradient", "validation"),
     "moves": ("alternating", "simultaneous"),
     "precision": ("float32", "bfloat16"),

@@ -20,6 +20,7 @@ class Batch(NamedTuple):
     profile: Float[Array, "B I"] | None = None  # the history that the adversary may see
     turn: Int[Array, ""] | int = 0  # of a game that feeds original and adversarial batches in turn: 1 if adversarial
     offsets: Any = None  # what an earlier turn on this batch has left for this one
+    candidates: Float[Array, " I"] | None = None  # 1 for items that can be had; None: all of the catalogue
 
 
 AnyBatch = Batch | TextBatch
@@ -31,10 +32,12 @@ def draw_users(
     """Users; of the history a part (`hide`) is hidden and to be found, or all of it for a model that reads none."""
     history = positives.history(users)
     if not reads_history:
-        return Batch(users, history=None, targets=history, items=None, profile=history if profile else None)
+        seen = history if profile else None
+        return Batch(users, None, targets=history, items=None, profile=seen, candidates=positives.candidates)
     targets = history * bernoulli(key, hide, history.shape)
     visible = history - targets
-    return Batch(users, history=visible, targets=targets, items=None, profile=visible if profile else None)
+    seen = visible if profile else None
+    return Batch(users, visible, targets=targets, items=None, profile=seen, candidates=positives.candidates)
 
 
 def draw_pairs(

@@ -48,9 +48,14 @@ class RowLoss:
 
     def candidates(self, scores: Float[Array, "B n"]) -> Float[Array, "B n"]:
         """1 where an item can be what is to be found."""
-        if self.batch.items is None and self.batch.history is not None:
-            return 1.0 - self.batch.history
-        return jnp.ones_like(scores)
+        batch = self.batch
+        if batch.items is not None:
+            return jnp.ones_like(scores)
+        # An item that is cold is no negative: nobody could choose it, and a text must not be marked down for that.
+        allowed = (
+            jnp.ones_like(scores) if batch.candidates is None else jnp.broadcast_to(batch.candidates, scores.shape)
+        )
+        return allowed if batch.history is None else allowed * (1.0 - batch.history)
 
     def by_row(self, users, items) -> Float[Array, " B"]:
         """The loss of each user or pair of the batch."""

@@ -3,12 +3,13 @@
 from gan_rec.recommenders.autoencoder import Autoencoder
 from gan_rec.recommenders.matrix_factorization import MatrixFactorization
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
+from gan_rec.recommenders.two_tower import Hybrid, TwoTower
 
 RECOMMENDERS = {
-    "autoencoder": Autoencoder,
-    "mf": MatrixFactorization,
-    "text-classifier": TextClassifier,
-    "tuned-text-classifier": TunedTextClassifier,
-}
+    "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "two-tower": TwoTower,
+    "text-classifier": TextClassifier, "tuned-text-classifier": TunedTextClassifier,
+}  # fmt: skip
 
-__all__ = ["RECOMMENDERS", "Autoencoder", "MatrixFactorization", "TextClassifier", "TunedTextClassifier"]
+__all__ = [
+    "RECOMMENDERS", "Autoencoder", "Hybrid", "MatrixFactorization", "TextClassifier", "TunedTextClassifier", "TwoTower",
+]  # fmt: skip

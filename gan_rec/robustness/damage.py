@@ -117,7 +117,7 @@ def _whole(known: Positives, loss: str, key, *, profile: bool) -> Batch:
     ids = jnp.arange(known.bitmap.shape[0])
     history = known.history(ids) if profile or loss == "softmax" else None
     if loss == "softmax":
-        return Batch(ids, None, history, None, profile=history)
+        return Batch(ids, None, history, None, profile=history, candidates=known.candidates)
     row_key, draw_key = jax.random.split(key)
     pairs = jax.random.randint(row_key, (min(known.users.shape[0], _MOST_PAIRS),), 0, known.n_pairs)
     batch = draw_pairs(known, pairs, draw_key, reads_history=False, negatives=1, profile=False)

@@ -134,3 +134,12 @@ def test_movielens_can_be_fetched(name, monkeypatch, tmp_path):
     assert (data.n_users, data.n_items) == (described.users, described.items)
     assert len(data.parts["all"]) == described.interactions
     assert data.parts["all"].times is not None
+
+
+@pytest.mark.network
+def test_movielens_titles_can_be_fetched(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("GAN_REC_DATA", raising=False)
+    data = load("ml-100k", item_text=True)
+    assert len(data.item_texts) == 1682 and "" not in data.item_texts
+    assert data.item_texts[0] == "Toy Story. 1995. Animation Children's Comedy"

@@ -93,7 +93,7 @@ def test_a_validation_part_of_its_own_is_kept():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "magic"}, "unknown split 'magic'; allowed: random, leave-one-out, temporal, fixed"),
+        ({"method": "magic"}, "unknown split 'magic'; allowed: random, leave-one-out, temporal, cold-items, fixed"),
         ({"method": "fixed"}, "brings no split of its own"),
         ({"method": "temporal"}, "needs timestamps"),
         ({"test_fraction": 0}, "test_fraction must lie between 0 and 1, got 0"),
@@ -117,3 +117,37 @@ def test_splits_do_not_show_the_test_part():
     cut = split(synthetic())
     assert "_test" not in repr(cut)
     assert cut.train.sha256() != cut.valid.sha256()
+
+
+def test_cold_items_are_in_one_part_each():
+    world = synthetic()
+    train, valid, test = parts(cut := split(world, "cold-items", seed=3))
+    assert (test.candidates.sum(), valid.candidates.sum()) == (20, 18), "10% of 200 items, 10% of the other 180"
+    assert (train.candidates.astype(int) + valid.candidates + test.candidates == 1).all()
+    assert sorted(row for part in (train, valid, test) for row in rows(part)) == sorted(rows(world.parts["all"]))
+    for part in (train, valid, test):
+        assert part.candidates[part.items].all()
+    assert (cut.candidates == test.candidates).all()
+    known = cut.train_and_valid()
+    assert (known.candidates == ~test.candidates).all() and len(known) == len(train) + len(valid)
+    assert "20 cold items are ranked in test, 18 others in validation" in cut.notes
+
+
+def test_cold_items_fractions_and_seeds():
+    cut = split(synthetic(), "cold-items", test_fraction=0.5, valid_fraction=0.25)
+    assert (cut.candidates.sum(), cut.valid.candidates.sum()) == (100, 25)
+    digests = {split(synthetic(), "cold-items", seed=seed).sha256 for seed in (0, 0, 1)}
+    assert len(digests) == 2
+
+
+def test_an_item_that_nobody_had_can_be_a_candidate():
+    whole = interactions([(u, i) for u in range(6) for i in range(10)], 6, 40)
+    data = Dataset("d", {"all": whole}, notes=(), terms=None, sha256="")
+    cut = split(data, "cold-items", test_fraction=0.5, valid_fraction=0.5, seed=0)
+    assert cut.candidates.sum() == 20
+    assert 0 < len(np.unique(cut.open_test().items)) < 20
+
+
+def test_other_splits_rank_the_whole_catalogue():
+    cut = split(synthetic())
+    assert cut.candidates is None and cut.train.candidates is None

@@ -1,0 +1,51 @@
+"""Vectors of item texts, as a recommender holds them: without learning them."""
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Float
+
+
+class TextVectors:
+    """A vector for each of I items, hashable, and equal to another one that holds the same numbers.
+
+    Text vectors are no weights: an optimiser must not move or decay them, S seeds must not hold S copies, checkpoints
+    must not repeat them. As a leaf of the recommender they would be all of that. As an attribute without leaves they
+    are part of its structure, like the sizes of its layers: compiled programs contain them as a constant, once for all
+    seeds, and equal vectors compile nothing anew. The price is a limit on their size, of about 2 GB for a program.
+
+    Args:
+        values: `[I, T]`.
+    """
+
+    def __init__(self, values: Float[np.ndarray, "I T"]):
+        self.values = np.array(values, np.float32)
+        self.values.setflags(write=False)
+        self._digest = hashlib.sha256(str(self.values.shape).encode() + self.values.tobytes()).digest()
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, TextVectors) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __repr__(self) -> str:
+        return f"TextVectors({self.values.shape})"
+
+    def __deepcopy__(self, memo) -> "TextVectors":
+        return self
+
+
+def principal_components(vectors: Float[np.ndarray, "N T"], n: int) -> Float[np.ndarray, "N n"]:
+    """The first n principal components of vectors, or all that there are, scaled together to a mean square of 1.
+
+    Components keep their relative sizes, so that a layer over them begins with the directions in which texts differ
+    most; Adam, which moves every weight alike, would otherwise fit item by item along those in which they hardly do.
+    Their signs are set such that the entry of largest size in each direction is positive: libraries differ in them.
+    """
+    centred = vectors - vectors.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    directions = directions[: min(n, len(directions))]
+    largest = np.take_along_axis(directions, np.argmax(np.abs(directions), axis=1)[:, None], axis=1)
+    components = centred @ (directions * np.sign(largest)).T
+    return components / max(float(np.sqrt(np.mean(components**2))), 1e-12)
