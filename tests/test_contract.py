@@ -57,8 +57,10 @@ IDS = ["-".join(map(str, (*row[:3], *(v for k, v in row[3] if k not in SMALL))))
 
 
 def _slow(row) -> bool:
-    """The recommenders over texts meet most adversaries in the slow lane alone."""
-    return row[1] in ("two-tower", "hybrid") and row[2] not in ("generator", "fgm")
+    """The recommenders over texts meet most games and adversaries in the slow lane alone."""
+    if row[1] == "tuned-text-classifier":
+        return row[2] not in ("fgm", "free")
+    return row[1] in ("two-tower", "hybrid") and not (row[0] == "embedding" and row[2] in ("generator", "fgm"))
 
 
 MARKED = [pytest.param(row, marks=pytest.mark.slow if _slow(row) else ()) for row in TABLE]

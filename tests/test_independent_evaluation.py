@@ -24,17 +24,17 @@ def independent(recommended: pd.DataFrame, test: pd.DataFrame) -> dict[str, floa
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
-@pytest.mark.parametrize("seed_index", [0, 1])
-def test_csv_against_test_file(data_folder, tmp_path_factory, seed_index):
-    data, out = data_folder / "cfgan-ml100k", tmp_path_factory.getbasetemp() / "independent"
-    if not out.exists():
-        cli.main(f"train --dataset {data} --seeds 2 --epochs 3 --dim 32 --out {out} --quiet".split())
-    csv = out / f"{seed_index}.csv"
-    cli.main(f"recommend {out} --all -k 20 --format csv --seed-index {seed_index} --output {csv}".split())
-    test = pd.read_csv(data / "test.txt", sep=" ", names=["user", "item", "rating"])
-    recommended = pd.read_csv(csv)
-    train = pd.read_csv(data / "train.txt", sep=" ", names=["user", "item", "rating"])
-    assert not len(recommended.merge(train, on=["user", "item"])), "seen items must be left out"
+def test_csv_against_test_file(data_folder, tmp_path):
+    data, out = data_folder / "cfgan-ml100k", tmp_path / "run"
+    cli.main(f"train --dataset {data} --seeds 2 --epochs 3 --dim 32 --out {out} --quiet".split())
+    train, test = (
+        pd.read_csv(data / f"{part}.txt", sep=" ", names=["user", "item", "rating"]) for part in ("train", "test")
+    )
     found = json.loads((out / "results.json").read_text())["models"]["adversarial"]
-    for name, value in independent(recommended, test).items():
-        assert found[name]["per_seed"][seed_index] == pytest.approx(value, abs=1e-6), name
+    for seed_index in (0, 1):
+        csv = tmp_path / f"{seed_index}.csv"
+        cli.main(f"recommend {out} --all -k 20 --format csv --seed-index {seed_index} --output {csv}".split())
+        recommended = pd.read_csv(csv)
+        assert not len(recommended.merge(train, on=["user", "item"])), "seen items must be left out"
+        for name, value in independent(recommended, test).items():
+            assert found[name]["per_seed"][seed_index] == pytest.approx(value, abs=1e-6), name
