@@ -1,6 +1,5 @@
 """A labels run in a directory: every fold, the adversarial classifier and its twin, baselines, and what attacks do."""
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -104,11 +103,6 @@ def _sha256(table: LabelledTexts, parts: list[LabelSplit]) -> str:
     return digest.hexdigest()
 
 
-def _models(settings: Settings) -> dict[str, Settings]:
-    form = "alpha" if settings.form == "article-alpha" else settings.form
-    return {"adversarial": settings, "twin": dataclasses.replace(settings, alpha=1.0, balance="fixed", form=form)}
-
-
 def _fold(
     fold: int,
     split: LabelSplit,
@@ -121,7 +115,7 @@ def _fold(
 ):
     """Evaluations by model and attack, and rows of what the training took."""
     found, told = {}, []
-    for name, own in _models(settings).items():
+    for name, own in {"adversarial": settings, "twin": settings.twin()}.items():
         label = f"{name} {fold}"
         observers = (tracker.model(label), ModelProgress(progress, label, own, split))
         store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
@@ -222,7 +216,7 @@ def evaluate_run(directory: Path, on: str = "test") -> dict[str, dict]:
     if _sha256(table, parts) != read_json(directory / "results.json").get("split_sha256"):
         raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
     found = {}
-    for name, own in _models(config.settings).items():
+    for name, own in {"adversarial": config.settings, "twin": config.settings.twin()}.items():
         evaluations = []
         for fold, split in enumerate(parts, start=1):
             store = Checkpoints(directory / "checkpoints" / f"fold-{fold}" / name)

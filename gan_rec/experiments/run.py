@@ -30,10 +30,7 @@ def model_settings(settings: Settings) -> dict[str, Settings]:
     The twin is trained without the adversary; after a warm-up there is also its end, "start", which both models have
     in common: its settings make the same first epochs and stop there.
     """
-    # The article's L_data alone has no negatives: the twin of that form is the cross-entropy that it was taken from.
-    form = "alpha" if settings.form == "article-alpha" else settings.form
-    twin = dataclasses.replace(settings, alpha=1.0, balance="fixed", form=form)
-    models = {"adversarial": settings, "twin": twin}
+    models = {"adversarial": settings, "twin": settings.twin()}
     if settings.warm_up:
         n = settings.warm_up
         rate = settings.learning_rate if settings.warm_up_learning_rate is None else settings.warm_up_learning_rate

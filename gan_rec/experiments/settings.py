@@ -268,6 +268,12 @@ class Settings:
             if broken:
                 raise UserError(f"{name} {value!r} {rule}")
 
+    def twin(self) -> "Settings":
+        """The same without the adversary."""
+        # The article's L_data alone has no negatives: its twin is the cross-entropy that it was taken from.
+        form = "alpha" if self.form == "article-alpha" else self.form
+        return dataclasses.replace(self, alpha=1.0, balance="fixed", form=form)
+
     @property
     def seed_list(self) -> tuple[int, ...]:
         """The S seeds."""

@@ -10,13 +10,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Float, Int, Shaped
 
 from gan_rec.errors import UserError
 from gan_rec.files import cache_folder, write_array
 from gan_rec.language import files, models
 from gan_rec.language.cache import VectorCache
+from gan_rec.language.files import Loaded
 from gan_rec.language.tokens import Tokens, batches, bucket, tokenise
 from gan_rec.language.transformer import POOLING, pool
 from gan_rec.progress import Progress
@@ -25,25 +25,13 @@ _TOKENS_IN_BATCH = 2048  # larger batches are no faster on a CPU
 
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(Loaded):
     """A pretrained language model that makes a vector of length D of every text.
 
     Args:
-        model: words and states, see `gan_rec.language.bert.Bert`.
-        tokenizer: a `tokenizers.Tokenizer`.
-        longest: the most tokens of a text; what goes beyond is cut off.
-        pooling: "mean" over token states, or the "last" token's.
-        normalised: whether vectors are scaled to length 1.
-        sha256: of the model's files.
         cache: folder of vectors that have been made before; None keeps none.
     """
 
-    model: nnx.Module
-    tokenizer: object
-    longest: int
-    pooling: str
-    normalised: bool
-    sha256: str
     cache: Path | None = None
 
     @property
@@ -170,10 +158,7 @@ def load_encoder(name: str = "minilm", *, pooling: str | None = None, cache: boo
         UserError: it is not there, damaged, or of another kind.
     """
     loaded = files.read(models.locate(name))
-    encoder = Encoder(
-        loaded.model, loaded.tokenizer, loaded.longest, loaded.pooling, loaded.normalised, loaded.sha256,
-        cache_folder() / "language" if cache else None,
-    )  # fmt: skip
+    encoder = Encoder(**vars(loaded), cache=cache_folder() / "language" if cache else None)
     if pooling is None:
         return encoder
     if pooling not in POOLING:
