@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from gan_rec.random import bernoulli
+from gan_rec.recommenders.history import bag
 from gan_rec.recommenders.score import dot
 
 
@@ -38,11 +38,7 @@ class Autoencoder(nnx.Module):
         self, ids: Int[Array, " B"], history: Float[Array, "B I"], key: PRNGKeyArray | None = None
     ) -> Float[Array, "B D"]:
         """User representations `[B, D]` from 0/1 histories; entries are dropped only if a `key` is given."""
-        length = jnp.sqrt(jnp.sum(history, axis=1, keepdims=True))
-        bag = history / jnp.maximum(length, 1.0)
-        if key is not None:
-            bag = bag * bernoulli(key, 1 - self.dropout, bag.shape) / (1 - self.dropout)
-        return jnp.tanh(bag @ self.input_embedding[...] + self.hidden_bias[...])
+        return jnp.tanh(bag(history, self.dropout, key) @ self.input_embedding[...] + self.hidden_bias[...])
 
     def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
         """Item representations of `ids`, or of the whole catalogue `[I, D]`."""
