@@ -10,12 +10,15 @@ import pytest
 from test_language import installed
 
 from gan_rec.adversaries import FGM, PGD, VAT, Noise, everywhere
-from gan_rec.data.samples import EncodedTexts, to_samples
+from gan_rec.data.samples import EncodedTexts, TextBatch, to_samples
 from gan_rec.errors import UserError
+from gan_rec.experiments import players
 from gan_rec.experiments.labels import read_inputs
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.text import TextGame, TextLoss
 from gan_rec.language import load_encoder
+from gan_rec.train.epoch import epoch, init
+from gan_rec.train.tasks import predict
 
 KEY = jax.random.key(0)
 
@@ -66,6 +69,60 @@ def test_labels_that_are_hidden_teach_nothing():
     assert TextLoss(model, batch, "bce", rows)(*rows) == TextLoss(model, wrong, "bce", rows)(*rows)
     moved = (batch.inputs.at[0].add(1.0), rows[1])
     assert TextLoss(model, batch, "bce", rows).divergence(*moved) > 0
+
+
+def long_texts(n=70, longest=32):
+    """Texts of 1 to 32 tokens, as states of 6 numbers; what stands at padding is no zero."""
+    rng = np.random.default_rng(3)
+    states, lengths = rng.normal(size=(n, longest, 6)).astype(np.float32), rng.integers(1, longest + 1, n)
+    labels = (np.arange(n) % 2).astype(np.int32)
+    return EncodedTexts(states, lengths.astype(np.int32), np.zeros((n, 2), np.float32), labels, np.ones(n, bool))
+
+
+def test_batches_are_cut_to_what_their_texts_need(case):
+    samples = to_samples(long_texts())
+    batch = samples.batch(jnp.arange(8))
+    assert batch.widths == (8, 16, 32)
+    for longest, width in ((3, 8), (8, 8), (9, 16), (17, 32), (32, 32)):
+        cut = batch._replace(lengths=jnp.full(8, 1).at[0].set(longest))
+        assert cut.at_width(lambda b: jnp.asarray(b.inputs.shape[1])) == width
+    offsets = jnp.arange(8 * 32 * 6.0).reshape(8, -1)
+    cut = batch._replace(offsets=(offsets, offsets[:0])).cut(16)
+    np.testing.assert_array_equal(cut.offsets[0].reshape(8, 16, 6), offsets.reshape(8, 32, 6)[:, :16])
+
+
+def test_an_epoch_takes_every_text_once_and_pads_little():
+    samples, game = to_samples(long_texts(700)), TextGame()
+    first, other = (np.asarray(game.order(samples, 8, jax.random.key(seed))) for seed in (0, 1))
+    assert sorted(first[:700]) == list(range(700)) and sorted(first[700:]) == list(range(700, 768))
+    assert (first != other).any()
+    lengths = np.asarray(samples.lengths)[first[:696]].reshape(-1, 8)
+    assert lengths.max(axis=1).mean() < 1.15 * lengths.mean()  # in a random order it is 1.8
+    assert np.abs(np.corrcoef(lengths.mean(axis=1), np.arange(87))[0, 1]) < 0.4  # short ones do not come first
+
+
+@pytest.mark.parametrize("adversary", ["fgm", "free"])
+def test_cut_batches_train_as_whole_ones_do(case, adversary, monkeypatch):
+    """Padding has no part in anything, so an epoch ends with the same weights."""
+    samples, game = to_samples(long_texts()), replace(case.game, reuses=adversary == "free")
+    maker = players.make_adversary(replace(case.settings, adversary=adversary, dim=6), 0, 0)
+
+    def end():
+        keys = jax.random.split(KEY, 2)
+        state = init(case.makers[0], maker, case.schedule, keys)
+        return jax.jit(epoch.__wrapped__)(state, samples, game, case.schedule, keys)[0].recommender
+
+    cut = end()
+    monkeypatch.setattr(TextBatch, "widths", ())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), cut, end())
+
+
+def test_predictions_come_in_the_order_of_the_texts(case):
+    texts = long_texts(200)
+    classifiers = jax.tree.map(lambda x: x[None], case.model)
+    batch = to_samples(texts).batch(jnp.arange(200))
+    whole = jax.nn.sigmoid(case.model.logits(case.model.represent(batch), batch))
+    np.testing.assert_allclose(predict(classifiers, to_samples(texts))[0], whole, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Labelled texts as vectors: on the host, and on the device where a game draws its batches from them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
+
+from gan_rec.language.tokens import LENGTHS
 
 STEP = 128  # capacities are multiples of it
 
@@ -24,6 +27,39 @@ class TextBatch(NamedTuple):
     offsets: Any = None
     history: None = None
     profile: None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """To how many tokens a batch can be cut, each a program of its own; () for sentence vectors."""
+        if not _of_tokens(self.inputs):
+            return ()
+        longest = self.inputs.shape[1]
+        return (*(width for width in LENGTHS if longest / 4 <= width < longest), longest)
+
+    def width(self) -> Int[Array, ""]:
+        """Which of `widths` is the least that all of the texts fit into."""
+        return jnp.searchsorted(jnp.asarray(self.widths), jnp.max(self.lengths))
+
+    def cut(self, width: int) -> "TextBatch":
+        """The same batch with fewer places."""
+        offsets = self.offsets
+        if offsets is not None:
+            moved, none = offsets
+            size = width * (moved.shape[1] // self.inputs.shape[1])
+            offsets = moved[:, :size], none[:, :size]
+        return self._replace(inputs=self.inputs[:, :width], offsets=offsets)
+
+    def at_width(self, compute: Callable[["TextBatch"], Any]) -> Any:
+        """`compute(batch)` of the batch cut to what its texts need."""
+        if len(self.widths) < 2:
+            return compute(self)
+        branches = [lambda batch, width=width: compute(batch.cut(width)) for width in self.widths]
+        return jax.lax.switch(self.width(), branches, self)
+
+
+def _of_tokens(inputs: Array) -> bool:
+    """Whether inputs are of tokens, states or ids, rather than vectors of whole texts."""
+    return inputs.ndim == 3 or jnp.issubdtype(inputs.dtype, jnp.integer)
 
 
 @dataclass(frozen=True)
@@ -72,6 +108,18 @@ class Samples:
     n: Int[Array, ""]
     labelled: Int[Array, " capacity"]  # rows whose label is known; those past n_labelled are padding
     n_labelled: Int[Array, ""]
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether the inputs are of tokens, not of whole texts."""
+        return _of_tokens(self.inputs)
+
+    def by_length(self) -> Int[Array, "chunks 128"]:
+        """All rows, some at a time and those of like length together.
+
+        The states of all tokens of all texts at once would not fit into memory.
+        """
+        return jnp.argsort(self.lengths).reshape(-1, STEP)
 
     def batch(self, rows: Int[Array, " B"], weights: Float[Array, " B"] | None = None) -> TextBatch:
         """Some of them, as a game and a classifier take them."""

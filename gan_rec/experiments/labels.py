@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int
@@ -21,7 +21,7 @@ from gan_rec.experiments.settings import Settings, TextOptions
 from gan_rec.games.text import TextLoss
 from gan_rec.language.encode import Encoder
 from gan_rec.train.fit import Fit, Observer, Store, Training
-from gan_rec.train.tasks import Labelling, chunks, predict
+from gan_rec.train.tasks import Labelling, for_each_text, predict
 
 ATTACKED_BY = ("noise", "fgm", "pgd")
 
@@ -197,8 +197,7 @@ def _attacked(fit: Fit, split: LabelSplit, attack: str, radius: float, norm: str
     """Test predictions when every text is moved by an attack that knows its label and the model."""
     samples, adversary = to_samples(split.test), ATTACKS[attack]()
 
-    def one(classifier, rows, key):
-        batch = samples.batch(rows)
+    def one(classifier, key, batch):
         texts = classifier.represent(batch)
         clean = (texts, texts[:0])
         loss = TextLoss(classifier, batch, "bce", clean)
@@ -207,9 +206,8 @@ def _attacked(fit: Fit, split: LabelSplit, attack: str, radius: float, norm: str
 
     @jax.jit
     def all_of(classifiers, keys):
-        some = jax.vmap(one, in_axes=(0, None, 0))
-        each = jax.lax.map(lambda rows: some(classifiers, rows, keys), chunks(samples))
-        return jnp.concatenate(each, axis=1)
+        some = jax.vmap(one, in_axes=(0, 0, None))
+        return for_each_text(partial(some, classifiers, keys), samples)
 
     keys = jax.random.split(jax.random.key(0), len(fit.final.epoch))
     return np.asarray(all_of(fit.final.recommender, keys))[:, : len(split.test)]

@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from gan_rec.data.sampling import Positives
+from gan_rec.data.sampling import Positives, shuffle
 from gan_rec.games import batches
 
 
@@ -26,6 +26,10 @@ class Joint:
     def size(self, positives: Positives) -> tuple[int, Int[Array, ""]]:
         """See `gan_rec.games.batches.size`."""
         return batches.size(positives, of_users=self.of_users)
+
+    def order(self, positives: Positives, batch_size: int, key: PRNGKeyArray) -> Int[Array, " capacity"]:
+        """The rows of an epoch, below `size`, in the order in which batches take them; then the padding."""
+        return shuffle(key, *self.size(positives))
 
 
 def weight(game: Joint):

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
 from gan_rec.data.samples import Samples, TextBatch
+from gan_rec.data.sampling import shuffle
 from gan_rec.games.embedding import DATA_FIELDS, META_FIELDS, EmbeddingGame
 
 # Of a label's logit. The article's forms (section 4) are printed for labels, so here they stand as they are.
@@ -95,6 +96,19 @@ class TextGame(EmbeddingGame):
     def size(self, samples: Samples) -> tuple[int, Int[Array, ""]]:
         """The most rows that an epoch can have and the number it has."""
         return samples.labels.shape[0], samples.n
+
+    def order(self, samples: Samples, batch_size: int, key: PRNGKeyArray) -> Int[Array, " capacity"]:
+        """As in every game; but texts of like length share a batch, so that little of it is padding."""
+        order = shuffle(key, *self.size(samples))
+        if not samples.of_tokens:
+            return order
+        blur_key, slot_key = jax.random.split(jax.random.fold_in(key, 1))
+        # Blurred, so that a text meets others in every epoch.
+        lengths = samples.lengths[order] * jax.random.uniform(blur_key, order.shape, minval=0.9, maxval=1.1)
+        order = order[jnp.argsort(jnp.where(order < samples.n, lengths, jnp.inf))]
+        slots = shuffle(slot_key, -(-len(order) // batch_size), samples.n // batch_size)
+        places = jnp.arange(len(order))
+        return order[slots[places // batch_size] * batch_size + places % batch_size]
 
     def draw(self, samples: Samples, rows: Int[Array, " B"], key: PRNGKeyArray) -> TextBatch:
         """The batch of `rows`, numbers below `size`."""

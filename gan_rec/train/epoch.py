@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from gan_rec.data.sampling import shuffle
-
 
 class State(NamedTuple):
     """Both players in the middle of a game; with S seeds every leaf has a leading axis of S."""
@@ -118,9 +116,9 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
         The new state, and the mean of each of the game's metrics over the epoch, with "finite": whether every weight
         of both players is a finite number.
     """
-    capacity, size = game.size(positives)
+    size = game.size(positives)[1]
     order_key, steps_key = jax.random.split(jax.random.fold_in(key, state.epoch))
-    order = shuffle(order_key, capacity, size)
+    order = game.order(positives, schedule.batch_size, order_key)
     n_steps = -(-size // schedule.batch_size)
     if getattr(game, "alternates", False):  # as many adversarial turns as original ones; the twin has no turns
         n_steps = n_steps + jnp.where(game.plays, n_steps % 2, 0)
@@ -134,13 +132,9 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
     def step(i, carry):
         state, memory, sums = carry
         number, batch_of = _turn(game, i)
-        draw_key, adversary_key, recommender_key = jax.random.split(jax.random.fold_in(steps_key, number), 3)
+        draw_key, *move_keys = jax.random.split(jax.random.fold_in(steps_key, number), 3)
         batch = batch_of(draw(number, draw_key), memory)
-        if schedule.moves == "simultaneous":
-            state, parts, loss = _move_both(state, game, schedule, batch, recommender_key)
-        else:
-            state, loss = _move_adversary_if(_attacks(game, batch), state, game, schedule, batch, adversary_key)
-            state, parts = _move_recommender(state, game, schedule, batch, recommender_key)
+        state, parts, loss = _at_width(batch, lambda batch: _move(state, game, schedule, batch, *move_keys))
         memory = parts.pop("offsets", memory)
         return state, memory, jax.tree.map(jnp.add, sums, parts | {"adversary_loss": loss})
 
@@ -152,6 +146,24 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
     metrics = {name: total / _occurrences(name, game, n_steps) for name, total in sums.items()}
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((state.recommender, state.adversary))]
     return _average(state, schedule), metrics | {"finite": jnp.all(jnp.stack(finite))}
+
+
+def _at_width(batch, move: Callable) -> tuple:
+    """What `move` makes of a batch, whose texts, if it has any, are cut to what they need."""
+    if not getattr(batch, "widths", ()):
+        return move(batch)
+
+    def move_cut(cut):
+        state, parts, loss = move(cut)
+        if "offsets" in parts:  # they are kept at full width
+            parts["offsets"] = jax.tree.map(_widen, parts["offsets"], batch.offsets)
+        return state, parts, loss
+
+    return batch.at_width(move_cut)
+
+
+def _widen(rows, like):
+    return jnp.pad(rows, ((0, 0), (0, like.shape[1] - rows.shape[1])))
 
 
 def _turn(game, i) -> tuple:
@@ -198,6 +210,14 @@ def with_memory(state: State, positives, game, schedule: Schedule) -> State:
         return state._replace(memory=_blank(state, game, lambda number, key: game.draw(positives, rows, key)))
 
     return jax.vmap(fill)(state)
+
+
+def _move(state: State, game, schedule: Schedule, batch, adversary_key, recommender_key) -> tuple[State, dict, Any]:
+    """The state after both players' steps on a batch, the parts of the loss, and the adversary's loss."""
+    if schedule.moves == "simultaneous":
+        return _move_both(state, game, schedule, batch, recommender_key)
+    state, loss = _move_adversary_if(_attacks(game, batch), state, game, schedule, batch, adversary_key)
+    return *_move_recommender(state, game, schedule, batch, recommender_key), loss
 
 
 def _move_adversary(state: State, game, schedule: Schedule, batch, key) -> tuple:
@@ -276,6 +296,9 @@ def epoch(state: State, positives, game, schedule: Schedule, keys) -> tuple[Stat
     Everything else is shared by the seeds. Weights, radius and learning rates are traced: changing them, or the
     number of pairs below the capacity of `positives`, compiles nothing.
     """
+    if getattr(positives, "of_tokens", False):
+        # Together, seeds would run their batches at every width and throw all but one of the results away.
+        return jax.lax.map(lambda each: play(each[0], positives, game, schedule, each[1]), (state, keys))
     return jax.vmap(play, in_axes=(0, None, None, None, 0))(state, positives, game, schedule, keys)
 
 

@@ -1,14 +1,15 @@
 """What a training is for: ranking items, or telling labels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from gan_rec.data.interactions import Interactions
-from gan_rec.data.samples import STEP, EncodedTexts, Samples, to_samples
+from gan_rec.data.samples import EncodedTexts, Samples, TextBatch, to_samples
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.labels import ERRORS, LabelEvaluation
@@ -62,13 +63,14 @@ def predict(classifier, samples: Samples) -> Float[np.ndarray, "S N"]:
 
 @jax.jit
 def _probabilities(classifier, samples: Samples):
-    def some(rows):
-        batch = samples.batch(rows)
-        return jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier)
-
-    return jnp.concatenate(jax.lax.map(some, chunks(samples)), axis=1)
+    return for_each_text(
+        lambda batch: jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier), samples
+    )
 
 
-def chunks(samples: Samples) -> Int[Array, "chunks 128"]:
-    """All rows, some at a time: the states of all tokens of all texts would not fit into memory."""
-    return jnp.arange(samples.labels.shape[0]).reshape(-1, STEP)
+def for_each_text(compute: Callable[[TextBatch], Float[Array, "S B"]], samples: Samples) -> Float[Array, "S capacity"]:
+    """What `compute` says of every text, in their order; it is given some at a time."""
+    chunks = samples.by_length()
+    found = jax.lax.map(lambda rows: samples.batch(rows).at_width(compute), chunks)
+    found = jnp.moveaxis(found, 1, 0).reshape(found.shape[1], -1)
+    return jnp.zeros_like(found).at[:, chunks.reshape(-1)].set(found)
