@@ -100,7 +100,7 @@ class Recommender:
 
 _COMMON = {
     "adversary_steps": 1, "recommender_steps": 1, "warm_up": 0, "evaluate_every": 5, "select_on": "NDCG@20",
-    "clip": 0.0, "ramp": 0, "accumulate": 1,
+    "clip": 0.0, "ramp": 0, "accumulate": 1, "anneal": False,
 }  # fmt: skip
 _TEXT = {"encoder": "minilm", "components": 64, "units": 512, "reads": "ids", "dropout": 0.5}
 # Chosen on the validation parts of splits of ML-100K by cold items, the twin's first.
@@ -155,6 +155,7 @@ RECOMMENDERS = {
         dict(
             loss="bce", batch_size=32, epochs=4, patience=2, learning_rate=2e-4, weight_decay=0.01, average=0.0,
             adversary_learning_rate=1e-3, evaluate_every=1, select_on="AUC", clip=1.0, ramp=100,
+            anneal=True,
         ),
         games=("text",),
     ),

@@ -188,6 +188,9 @@ class Settings:
     """Steps over which the recommender's learning rate rises from 0."""
     accumulate: int | None = None
     """Batches whose gradients make one step of the recommender."""
+    anneal: bool | None = None
+    """Whether the recommender's learning rate falls linearly from epoch to epoch, to 0 after the last of epochs
+    (default: only with recommender tuned-text-classifier)."""
     average: float | None = None
     """Decay per epoch of the moving average of the recommender's weights; 0 for none."""
     epochs: int | None = None

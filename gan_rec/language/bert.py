@@ -48,13 +48,13 @@ class BertLayer(nnx.Module):
 
     def __call__(self, states: Float[Array, "B T D"], mask: Float[Array, "B T"]) -> Float[Array, "B T D"]:
         """States after this layer."""
-
-        def split(x):
-            return x.reshape(*x.shape[:2], self.heads, -1)
-
-        heads = [split(project(states)) for project in (self.query, self.key, self.value)]
-        states = self.attention_norm(states + self.output(attend(*heads, mask[:, None])))
-        return self.output_norm(states + self.outer(ACTIVATIONS[self.activation](self.inner(states))))
+        # Of all tokens in one axis: on a CPU the gradient of a matrix product over two is half as fast again.
+        places, tokens = states.shape[:2], states.reshape(-1, states.shape[2])
+        heads = [project(tokens).reshape(*places, self.heads, -1) for project in (self.query, self.key, self.value)]
+        attended = attend(*heads, mask[:, None]).reshape(tokens.shape)
+        tokens = self.attention_norm(tokens + self.output(attended))
+        tokens = self.output_norm(tokens + self.outer(ACTIVATIONS[self.activation](self.inner(tokens))))
+        return tokens.reshape(states.shape)
 
 
 class Bert(nnx.Module):

@@ -47,9 +47,11 @@ def attend(
     allowed: Float[Array, "B #T T"],
 ) -> Float[Array, "B T D"]:
     """Scaled dot-product attention of H heads over the allowed places (Vaswani et al., NeurIPS 2017, equation 1)."""
-    scores = jnp.einsum("bqhd,bkhd->bhqk", queries, keys) * queries.shape[-1] ** -0.5
+    # Heads before places: on a CPU products over the inner two axes are several times faster.
+    queries, keys, values = (x.swapaxes(1, 2) for x in (queries, keys, values))
+    scores = jnp.einsum("bhqd,bhkd->bhqk", queries, keys) * queries.shape[-1] ** -0.5
     weights = jax.nn.softmax(jnp.where(allowed[:, None] > 0, scores, _FAR), axis=-1)
-    mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, values)
+    mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, values).swapaxes(1, 2)
     return mixed.reshape(*mixed.shape[:2], -1)
 
 

@@ -32,6 +32,8 @@ class Budget:
         checkpoint_every: epochs between two checkpoints.
         warm_up: epochs before the adversary joins: the recommender's pre-training.
         warm_up_learning_rate: of the recommender in these epochs; None: the schedule's.
+        anneal: let the recommender's learning rate fall from epoch to epoch, linearly, by an equal part in each of
+            `epochs`.
         balance: who sets alpha: "fixed", or a rule of `gan_rec.train.balance.rebalance` after every epoch of the
             selection. The refit keeps each seed's alpha of the chosen epoch.
     """
@@ -44,6 +46,7 @@ class Budget:
     checkpoint_every: int = 20
     warm_up: int = 0
     warm_up_learning_rate: float | None = None
+    anneal: bool = False
     balance: str = "fixed"
 
 
@@ -214,10 +217,14 @@ class Training:
 
     def _at(self, number: int) -> tuple:
         """Game and schedule of an epoch: before the adversary joins the game is the twin's."""
+        schedule = self.schedule
+        if self.budget.anneal:
+            left = 1 - (number - 1) / self.budget.epochs
+            schedule = replace(schedule, learning_rate=schedule.learning_rate * left)
         if number > self.budget.warm_up:
-            return self.game, self.schedule
+            return self.game, schedule
         rate = self.budget.warm_up_learning_rate
-        schedule = self.schedule if rate is None else replace(self.schedule, learning_rate=rate)
+        schedule = schedule if rate is None else replace(schedule, learning_rate=rate)
         return (replace(self.game, alpha=1.0) if self.budget.warm_up else self.game), schedule
 
     def _rebalance(self, progress: Progress, number: int, positives, held_out, keys, rows: list[dict]) -> Progress:
