@@ -16,6 +16,7 @@ from gan_rec.evaluation import labels as metrics
 from gan_rec.experiments import label_run
 from gan_rec.experiments.labels import Inputs, label_settings, splits
 from gan_rec.experiments.settings import Settings, TextOptions
+from gan_rec.experiments.words import word_scores
 from gan_rec.losses import label_divergence, label_rows
 
 BLANK = Inputs(np.zeros((160, 3), np.float32), np.zeros(160, np.int32), 3)
@@ -197,6 +198,27 @@ def test_hidden_labels_are_hidden_in_training_alone(table):
     assert set(seen) == {0, 1} and split.valid.known.all() and split.test.known.all()
     with pytest.raises(UserError, match="labelled must be above 0"):
         hide_labels(data, 0.0, 0)
+
+
+def test_word_scores_know_no_label_of_their_own_text(table):
+    data = read_labelled(table)
+    (split,) = splits(data, BLANK, TextOptions(word_scores=True), test=0.2, valid=0.2, seed=1)
+    for part in (split.train, split.valid, split.test):
+        assert part.features.shape == (len(part), 1) and metrics.auc(part.labels, part.features[:, 0]) > 0.95
+    # Where words say nothing of the label, what a text's score says of it is nothing too, in training as in test.
+    texts = np.array([f"same{n} again{n}" for n in range(300)] * 2)
+    labels = np.random.default_rng(0).permutation(np.arange(600) % 2)
+    own, other = word_scores(texts, labels, (texts,), 0)
+    assert abs(metrics.auc(labels, own) - 0.5) < 0.1 and metrics.auc(labels, other) > 0.8
+    own, other = word_scores(np.array(["a", "b"]), np.array([0, 1]), (texts,), 0)  # too few
+    assert not own.any() and not other.any()
+
+
+def test_hidden_texts_get_word_scores_as_unseen_ones(table):
+    (split,) = splits(
+        read_labelled(table), BLANK, TextOptions(word_scores=True, labelled=0.5), test=0.2, valid=0.2, seed=1
+    )
+    assert metrics.auc(split.train.labels[~split.train.known], split.train.features[~split.train.known, 0]) > 0.95
 
 
 def test_settings_of_the_task():

@@ -18,6 +18,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import METRICS, LabelEvaluation, best_threshold
 from gan_rec.experiments import choices, players
 from gan_rec.experiments.settings import Settings, TextOptions
+from gan_rec.experiments.words import word_scores
 from gan_rec.games.text import TextLoss
 from gan_rec.language.encode import Encoder
 from gan_rec.train.fit import Fit, Observer, Store, Training
@@ -130,13 +131,28 @@ def splits(
                 raise UserError(
                     f"the {name} part of {len(rows)} texts has labels of one kind only: {len(data)} texts are too few"
                 )
-        features = Features(data.columns.iloc[parts[0]])
-        seen = hide_labels(data.take(parts[0]), options.labelled, seed)
+        tables = (hide_labels(data.take(parts[0]), options.labelled, seed), *map(data.take, parts[1:]))
+        features = Features(tables[0].columns)
+        columns = [features(table.columns) for table in tables]
+        if options.word_scores:
+            scores = _word_scores(tables, seed)
+            columns = [np.column_stack(each).astype(np.float32) for each in zip(columns, scores, strict=True)]
         encoded = [
-            EncodedTexts(inputs.values[rows], inputs.lengths[rows], features(part.columns), part.labels, part.known)
-            for rows, part in zip(parts, (seen, data.take(parts[1]), data.take(parts[2])), strict=True)
+            EncodedTexts(inputs.values[rows], inputs.lengths[rows], further, table.labels, table.known)
+            for rows, further, table in zip(parts, columns, tables, strict=True)
         ]
         yield LabelSplit(*encoded, rows=parts)
+
+
+def _word_scores(tables: tuple[LabelledTexts, ...], seed: int) -> list[Float[np.ndarray, " n"]]:
+    """See `word_scores`; training texts without a known label are scored as further ones."""
+    train, *others = tables
+    known = train.known
+    further = (train.texts[~known], *(table.texts for table in others))
+    own, hidden, *rest = word_scores(train.texts[known], train.labels[known], further, seed)
+    scores = np.zeros(len(train))
+    scores[known], scores[~known] = own, hidden
+    return [scores, *rest]
 
 
 def _outer(labels, folds: int, test: float, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

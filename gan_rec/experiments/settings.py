@@ -58,6 +58,9 @@ class TextOptions:
     """Column of labels, 0/1, true/false or yes/no (default: is_recommended)."""
     feature_column: tuple[str, ...] = ()
     """Further columns, numbers or categories."""
+    word_scores: bool = False
+    """Give the head one further column: the log-odds by TF-IDF and logistic regression, of texts that it has not
+    learned from."""
     folds: int = 0
     """Folds of a stratified cross-validation; 0: one test part."""
     labelled: float = 1.0
