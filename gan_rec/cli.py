@@ -58,8 +58,8 @@ class Language:
 class Train:
     """Train a recommender against an adversary, and its twin without one; evaluate both on test, once."""
 
-    task: Literal["ranking", "labels"] = "ranking"
-    """What is learned: a ranking of items for users, or 0/1 labels of texts."""
+    task: Literal["ranking", "labels", "ratings"] = "ranking"
+    """What is learned: a ranking of items for users, 0/1 labels of texts, or whether users like items (ratings)."""
     data: DataOptions = field(default_factory=DataOptions)
     settings: Settings = field(default_factory=Settings)
     text: TextOptions = field(default_factory=TextOptions)
@@ -78,17 +78,17 @@ class Train:
         """Train and print the tables."""
         out = self._directory()
         how = {"resume": self.resume, "quiet": self.quiet}
-        if self.task == "labels":
+        if self.task != "labels" and self.text != TextOptions():
+            raise UserError("columns of text, folds and encoders are options of --task labels")
+        if self.task != "ranking":
             from gan_rec.experiments.label_run import train_labels
             from gan_rec.experiments.label_tables import labels_table as table
 
-            results = train_labels(self.data, self.settings, self.text, out, **how)
+            results = train_labels(self.task, self.data, self.settings, self.text, out, **how)
         else:
             from gan_rec.experiments.run import train
             from gan_rec.experiments.tables import results_table as table
 
-            if self.text != TextOptions():
-                raise UserError("columns of text, folds and encoders are options of --task labels")
             results = train(self.data, self.settings, out, ks=self.k, **how)
         from gan_rec.experiments.tables import print_table
 

@@ -9,6 +9,7 @@ import numpy as np
 from conftest import interactions
 from flax import nnx
 
+from gan_rec.data.ratings import RatedPairs
 from gan_rec.data.samples import EncodedTexts, to_samples
 from gan_rec.data.sampling import to_device
 from gan_rec.experiments import players
@@ -34,7 +35,8 @@ def build(game, recommender, adversary=None, **options):
     """A case: both players, their game, a batch with users beyond the number of items, and all that an epoch needs."""
     sizes = {"dim": None if game == "text" else 5, "batch_size": 6, "seeds": 1, "adversary_learning_rate": 1e-2}
     settings = Settings(game=game, recommender=recommender, adversary=adversary, **sizes | options).resolved()
-    makers, positives = (text_case if settings.game == "text" else ranking_case)(settings)
+    cases = {"text": text_case, "rating": rating_case}
+    makers, positives = cases.get(settings.game, ranking_case)(settings)
     game = players.make_game(settings)
     size = int(game.size(positives)[1])
     batch = game.draw(positives, jnp.arange(size - 6, size), jax.random.key(3))
@@ -57,6 +59,16 @@ def ranking_case(settings):
         players.make_adversary(settings, N_USERS, N_ITEMS),
     )
     return makers, to_device(pairs().transposed() if settings.side == "item" else pairs())
+
+
+def rating_case(settings):
+    """Makers of both players, and labels for the pairs."""
+    makers, _ = ranking_case(settings)
+    makers = (makers[0], players.make_adversary(replace(settings, dim=settings.dim + 2), N_USERS, N_ITEMS))
+    pairs_, rng = pairs(), np.random.default_rng(2)
+    history = rng.integers(0, 256, (len(pairs_), 2), np.uint8)
+    labels = rng.integers(0, 2, len(pairs_)).astype(np.int32)
+    return makers, RatedPairs(pairs_.users, pairs_.items, history, labels, N_USERS, N_ITEMS).on_device()
 
 
 def text_case(settings):
@@ -163,6 +175,7 @@ def fakes_are_fresh(case, both):
             "irgan",
             "cfgan",
             "text",
+            "rating",
         ):  # those whose adversary or fakes are random
             assert again[3] != first[3]
 
@@ -202,6 +215,7 @@ def losses_equal_a_reference(case, both):
     total, parts = both(case.model, case.adversary, KEY)[:2]
     if not getattr(case.game, "alternates", False):
         joint = WEIGHT * parts["data_loss"] + (1 - WEIGHT) * parts["adversarial_loss"]
+        joint += case.model.penalty(case.batch) if hasattr(case.model, "penalty") else 0.0
         np.testing.assert_allclose(total, joint, rtol=1e-5)
     data, adversarial = reference(case)
     if data is not None:
@@ -320,6 +334,14 @@ def _rows_loss(case, users, items):
     return np.mean(total)
 
 
+def _ratings_loss(case, users, items):
+    """Cross-entropy pair by pair."""
+    users, items = np.asarray(users, float), np.asarray(items, float)
+    logits = [u @ i + float(case.model.bias[...]) for u, i in zip(users, items, strict=True)]
+    labels = np.asarray(case.batch.labels)
+    return np.mean([_softplus(-z) if t else _softplus(z) for z, t in zip(logits, labels, strict=True)])
+
+
 def _labels_loss(case, texts, none):
     """Cross-entropy text by text, by a head of plain matrix products."""
     vectors = np.asarray(texts, float)
@@ -342,8 +364,8 @@ def reference(case):
     """Data loss and adversarial loss of `case` at KEY; None where there is no simple other way."""
     game, settings, batch = case.game, case.settings, case.batch
     tower_key, other_key = jax.random.split(KEY)
-    if settings.game in ("embedding", "apr", "text"):
-        loss_of = _labels_loss if settings.game == "text" else _rows_loss
+    if settings.game in ("embedding", "apr", "text", "rating"):
+        loss_of = {"text": _labels_loss, "rating": _ratings_loss}.get(settings.game, _rows_loss)
         if game.alternates:
             return loss_of(case, *game.representations(case.model, batch, tower_key)), 0.0
         rows = game.representations(case.model, batch, tower_key)

@@ -49,6 +49,8 @@ def table():
     for adversary in ("fgm", "vat", "pgd", "free", "noise"):
         rows.append(_case("text", "tuned-text-classifier", adversary, epsilon=0.3, head=(6, 4), trainable=1))
     rows.append(_case("text", "tuned-text-classifier", "fgm", epsilon=0.3, head=(6, 4), trainable=3))
+    for adversary in choices.GAMES["rating"].adversaries:
+        rows.append(_case("rating", "rating-predictor", adversary, epsilon=0.3))
     return rows
 
 

@@ -15,7 +15,7 @@ from gan_rec.errors import UserError
 from gan_rec.experiments import players
 from gan_rec.experiments.labels import read_inputs
 from gan_rec.experiments.settings import Settings
-from gan_rec.games.text import TextGame, TextLoss
+from gan_rec.games.labels import LabelLoss, TextGame
 from gan_rec.language import load_encoder
 from gan_rec.train.epoch import epoch, init
 from gan_rec.train.tasks import predict
@@ -30,8 +30,8 @@ def case():
 
 @pytest.mark.parametrize("attack", [Noise(), FGM(), VAT(), PGD(3)])
 def test_padding_is_never_moved_and_takes_none_of_the_radius(case, attack):
-    rows = case.model.represent(case.batch)
-    loss = TextLoss(case.model, case.batch, "bce", (rows, rows[:0]))
+    rows, _ = case.model.represent(case.batch)
+    loss = LabelLoss(case.model, case.batch, "bce", (rows, rows[:0]))
     moved, none = attack(loss, rows, rows[:0], KEY, everywhere(0.3))
     offset = np.asarray(moved - rows).reshape(6, 3, 6)
     assert none.shape == (0, 18)
@@ -66,9 +66,9 @@ def test_labels_that_are_hidden_teach_nothing():
     model = contract.build("text", "text-classifier", head=(6, 4)).model
     wrong = batch._replace(labels=batch.labels.at[:6].set(1 - batch.labels[:6]))
     rows = (batch.inputs, batch.inputs[:0])
-    assert TextLoss(model, batch, "bce", rows)(*rows) == TextLoss(model, wrong, "bce", rows)(*rows)
+    assert LabelLoss(model, batch, "bce", rows)(*rows) == LabelLoss(model, wrong, "bce", rows)(*rows)
     moved = (batch.inputs.at[0].add(1.0), rows[1])
-    assert TextLoss(model, batch, "bce", rows).divergence(*moved) > 0
+    assert LabelLoss(model, batch, "bce", rows).divergence(*moved) > 0
 
 
 def long_texts(n=70, longest=32):

@@ -87,6 +87,14 @@ class EncodedTexts:
         """Some of them."""
         return EncodedTexts(*(getattr(self, f.name)[rows] for f in fields(self)))
 
+    @property
+    def groups(self) -> None:
+        """Texts are nobody's."""
+
+    def on_device(self, capacity: int | None = None) -> "Samples":
+        """See `to_samples`."""
+        return to_samples(self, capacity)
+
     def concat(self, other: "EncodedTexts") -> "EncodedTexts":
         """These, then the others."""
         return EncodedTexts(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
@@ -114,7 +122,7 @@ class Samples:
         """Whether the inputs are of tokens, not of whole texts."""
         return _of_tokens(self.inputs)
 
-    def by_length(self) -> Int[Array, "chunks 128"]:
+    def chunks(self) -> Int[Array, "chunks 128"]:
         """All rows, some at a time and those of like length together.
 
         The states of all tokens of all texts at once would not fit into memory.

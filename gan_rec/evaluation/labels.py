@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.stats import rankdata
 
 METRICS = ("accuracy", "precision", "recall", "F1", "AUC", "log-loss", "calibration error")
+UAUC = "UAUC"
 ERRORS = ("log-loss", "calibration error")  # of which less is better
 _TINY = 1e-7
 
@@ -20,14 +21,23 @@ class LabelEvaluation:
         labels: `[n]`, 0 or 1.
         probabilities: `[S, n]`, of a 1.
         thresholds: `[S]`, from which on a 1 is predicted.
+        groups: `[n]`, whose row each is; None: nobody's.
     """
 
     labels: Int[np.ndarray, " n"]
     probabilities: Float[np.ndarray, "S n"]
     thresholds: Float[np.ndarray, " S"]
+    groups: Int[np.ndarray, " n"] | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What `per_seed` knows."""
+        return METRICS if self.groups is None else (*METRICS, UAUC)
 
     def per_seed(self, metric: str) -> Float[np.ndarray, " S"]:
         """A metric for each model."""
+        if metric == UAUC:
+            return np.array([group_auc(self.labels, p, self.groups) for p in self.probabilities])
         rows = zip(self.probabilities, self.thresholds, strict=True)
         return np.array([measures(self.labels, p, t)[metric] for p, t in rows])
 
@@ -59,6 +69,14 @@ def auc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float
     if not ones or not zeros:
         return np.nan
     return float((np.sum(rankdata(scores)[labels == 1]) - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def group_auc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> float:
+    """Mean of the AUC within each group that has both labels (UAUC, where groups are users). NaN if none has."""
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    found = [auc(labels[own], scores[own]) for own in parts]
+    return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
 
 
 def calibration_error(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"], bins: int = 10) -> float:

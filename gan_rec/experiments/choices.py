@@ -65,7 +65,14 @@ GAMES = {
         ("bce",),
         own_adversary=True,
     ),
+    "rating": Game(
+        ("fgm", "vat", "pgd", "free", "fgsm", "noise", "clipped-noise", "generator"),
+        {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5},
+        ("bce",),
+        own_adversary=True,
+    ),
 }  # fmt: skip
+OF_LABELS = {"labels": "text", "ratings": "rating"}  # tasks whose games tell labels
 
 _TOWERS = {"noise": 16, "hidden": 32}
 ADVERSARIES = {
@@ -95,7 +102,7 @@ class Recommender:
     options: dict[str, Any]
     training: dict[str, Any]
     by_game: dict[str, dict[str, Any]] = field(default_factory=dict)
-    games: tuple[str, ...] = tuple(name for name in GAMES if name != "text")
+    games: tuple[str, ...] = tuple(name for name in GAMES if name not in OF_LABELS.values())
 
 
 _COMMON = {
@@ -158,6 +165,14 @@ RECOMMENDERS = {
             anneal=True,
         ),
         games=("text",),
+    ),
+    "rating-predictor": Recommender(
+        {"encoder": "minilm", "components": 64, "dropout": 0.3, "prior": 1.0},
+        dict(
+            loss="bce", dim=16, batch_size=1024, epochs=40, patience=8, learning_rate=1e-2, weight_decay=0.0,
+            average=0.0, adversary_learning_rate=3e-3, evaluate_every=1, select_on="AUC",
+        ),
+        games=("rating",),
     ),
     "two-tower": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=_OF_ROWS),
     "hybrid": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=_OF_ROWS),

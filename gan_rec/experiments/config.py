@@ -10,7 +10,7 @@ from gan_rec import data
 from gan_rec.errors import UserError
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
 
-TASKS = ("ranking", "labels")
+TASKS = ("ranking", "labels", "ratings")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
         Raises:
             UserError: an adversary that has no name.
         """
-        parts = (self.data, self.settings) if self.task == "ranking" else (self.data, self.settings, self.text)
+        parts = (self.data, self.settings, self.text) if self.task == "labels" else (self.data, self.settings)
         config = {"gan_rec": gan_rec.__version__, "task": self.task}
         for part in parts:
             config |= dataclasses.asdict(part)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
+from gan_rec.data.ratings import RatedPairs
 from gan_rec.evaluation.labels import LabelEvaluation, auc, best_threshold
 from gan_rec.experiments.labels import LabelSplit
 from gan_rec.experiments.words import STRENGTHS, WordModel
@@ -33,3 +34,33 @@ def tfidf(split: LabelSplit, texts: np.ndarray) -> LabelEvaluation:
     found = WordModel(*both, STRENGTHS[best])(test)
     threshold = best_threshold(split.valid.labels, expit(scores[best]))
     return LabelEvaluation(split.test.labels, expit(found), np.array([threshold]))
+
+
+_PRIORS = (1.0, 2.0, 5.0, 10.0, 20.0)  # ratings of the average that every mean begins with; validation chooses
+
+
+def means(split: LabelSplit, *, of_users: bool, refit: bool) -> LabelEvaluation:
+    """The smoothed mean label of the item, or half of it and half the user's: what a model of both has to beat.
+
+    Args:
+        split: of rated pairs.
+        of_users: whether the user counts.
+        refit: whether test knows the labels of validation.
+    """
+
+    def told(train: RatedPairs, pairs: RatedPairs, prior: float) -> np.ndarray:
+        items = _mean(train.items, train.labels, train.n_items, prior)[pairs.items]
+        return (items + _mean(train.users, train.labels, train.n_users, prior)[pairs.users]) / 2 if of_users else items
+
+    tried = [told(split.train, split.valid, prior) for prior in _PRIORS]
+    best = int(np.argmax([auc(split.valid.labels, each) for each in tried]))
+    threshold = best_threshold(split.valid.labels, tried[best])
+    known = split.train.concat(split.valid) if refit else split.train
+    return LabelEvaluation(
+        split.test.labels, told(known, split.test, _PRIORS[best])[None], np.array([threshold]), split.test.groups
+    )
+
+
+def _mean(ids: np.ndarray, labels: np.ndarray, n: int, prior: float) -> np.ndarray:
+    sums, counts = np.bincount(ids, labels, n), np.bincount(ids, minlength=n)
+    return (sums + prior * labels.mean()) / (counts + prior)

@@ -1,15 +1,18 @@
-"""A labels run in a directory: every fold, the adversarial classifier and its twin, baselines, and what attacks do."""
+"""A run that tells labels, in a directory: every fold, the adversarial model, its twin, baselines, and attacks."""
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from gan_rec.data.labelled import LabelledTexts, read_labelled
+from gan_rec.data.labelled import read_labelled
 from gan_rec.errors import UserError
-from gan_rec.evaluation.labels import METRICS, LabelEvaluation, delong
+from gan_rec.evaluation.labels import LabelEvaluation, delong
 from gan_rec.evaluation.significance import holm, summary
 from gan_rec.experiments import label_baselines
 from gan_rec.experiments.config import Config, read_config, read_json
@@ -26,18 +29,60 @@ from gan_rec.experiments.labels import (
     splits,
 )  # fmt: skip
 from gan_rec.experiments.progress import ModelProgress
+from gan_rec.experiments.ratings import read_ratings
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions, check_types
 from gan_rec.files import write_frame, write_text
 from gan_rec.language.encode import load_encoder
 from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints
+from gan_rec.train.fit import Training
 from gan_rec.train.tracking import Tracker
 
 _SEED, _FRACTION = 42, 0.2  # the article's
 MODELS = ("adversarial", "twin")
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Labels that are to be told.
+
+    Args:
+        task: "labels" (of texts) or "ratings" (of pairs).
+        name: of the data.
+        things: what has labels, for people: "texts", "ratings".
+        notes: what was noticed.
+        sha256: of each file.
+        parts: one split, or the folds of a cross-validation.
+        folded: whether they are folds.
+        training: (settings, split, observers, store) -> Training.
+        baselines: name -> (split -> evaluation); the last is the one that models are tested against.
+    """
+
+    task: str
+    name: str
+    things: str
+    notes: tuple[str, ...]
+    sha256: dict[str, str]
+    parts: list[LabelSplit]
+    folded: bool
+    training: Callable
+    baselines: dict[str, Callable[[LabelSplit], LabelEvaluation]]
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.parts[0].rows)
+
+    @property
+    def split_sha256(self) -> str:
+        """Of the data and of which rows are where."""
+        digest = hashlib.sha256("".join(self.sha256.values()).encode())
+        for split in self.parts:
+            for rows in split.rows:
+                digest.update(np.asarray(rows, np.int64).tobytes() + b"|")
+        return digest.hexdigest()
+
+
 def train_labels(
+    task: str,
     options: DataOptions,
     settings: Settings,
     text: TextOptions,
@@ -49,9 +94,10 @@ def train_labels(
     """Train the adversarial classifier and its twin on every fold, test each once, and write the run directory.
 
     Args:
-        options: the table, and how it is split.
+        task: "labels": of texts; "ratings": whether users like items.
+        options: the data, and how they are split.
         settings: of the game.
-        text: columns, language model, folds.
+        text: of texts: columns, language model, folds.
         out: the run directory, which must be empty or new; with `resume`, that of a run that was stopped.
         resume: go on from the last checkpoint.
         quiet: show nothing.
@@ -62,26 +108,37 @@ def train_labels(
     Raises:
         UserError: a setting, the data or the directory does not allow it.
     """
-    settings, out = label_settings(settings), Path(out)
+    settings, out = label_settings(settings, task), Path(out)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        table, inputs, parts = _prepare(options, settings, text, progress, show=not quiet)
-        label_training(settings, inputs, parts[0], ())  # every mistake shows before anything is written
-        made_with = environment({table.name: table.sha256}) | {"split_sha256": _sha256(table, parts)}
-        begin(out, Config("labels", options, settings, text=text), made_with, resume)
+        config = Config(task, options, settings, text=text)
+        problem = _prepare(config, progress, show=not quiet)
+        problem.training(settings, problem.parts[0], (), None)  # every mistake shows before anything is written
+        made_with = environment(problem.sha256) | {"split_sha256": problem.split_sha256}
+        begin(out, config, made_with, resume)
         evaluations, told = {}, []
         with Tracker(out) as tracker:
-            for fold, split in enumerate(parts, start=1):
-                found, rows = _fold(fold, split, table, inputs, settings, out, tracker, progress)
+            for fold, split in enumerate(problem.parts, start=1):
+                found, rows = _fold(fold, split, problem, settings, out, tracker, progress)
                 told += rows
                 for name, evaluation in found.items():
                     evaluations.setdefault(name, []).append(evaluation)
-        return _finish(out, table, parts, settings, text, made_with, evaluations, told)
+        return _finish(out, problem, settings, evaluations, told)
 
 
-def _prepare(options: DataOptions, settings: Settings, text: TextOptions, progress: Progress, *, show: bool):
-    check_types(options)
-    check_types(text)
+def _prepare(config: Config, progress: Progress, *, show: bool) -> Problem:
+    check_types(config.data)
+    check_types(config.text)
+    problem = _of_texts(config, progress, show=show) if config.task == "labels" else _of_ratings(config)
+    if config.task != "labels":
+        progress.say(f"{problem.name}: {len(problem):,} {problem.things}")
+        for note in problem.notes:
+            progress.say(f"  note: {note}")
+    return problem
+
+
+def _of_texts(config: Config, progress: Progress, *, show: bool) -> Problem:
+    options, settings, text = config.data, config.settings, config.text
     table = read_labelled(options.dataset, text.text_column, text.label_column, text.feature_column)
     progress.say(f"{table.name}: {len(table):,} texts")
     for note in table.notes:
@@ -91,35 +148,40 @@ def _prepare(options: DataOptions, settings: Settings, text: TextOptions, progre
     seed = _SEED if options.split_seed is None else options.split_seed
     fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
     how = {name: _FRACTION if value is None else value for name, value in fractions.items()} | {"seed": seed}
-    return table, inputs, list(splits(table, inputs, text, **how))
+    return Problem(
+        task="labels", name=table.name, things="texts", notes=table.notes, sha256={table.name: table.sha256},
+        parts=list(splits(table, inputs, text, **how)), folded=bool(text.folds),
+        training=partial(_text_training, inputs, text.word_scores),
+        baselines={
+            "majority": label_baselines.majority, "TF-IDF": lambda split: label_baselines.tfidf(split, table.texts),
+        },
+    )  # fmt: skip
 
 
-def _sha256(table: LabelledTexts, parts: list[LabelSplit]) -> str:
-    """Of the table and of which rows are where."""
-    digest = hashlib.sha256(table.sha256.encode())
-    for split in parts:
-        for rows in split.rows:
-            digest.update(np.asarray(rows, np.int64).tobytes() + b"|")
-    return digest.hexdigest()
+def _text_training(inputs: Inputs, scored: bool, settings, split: LabelSplit, observers, store) -> Training:
+    return label_training(settings, inputs, split, observers, store, scored=scored)
 
 
-def _fold(
-    fold: int,
-    split: LabelSplit,
-    table,
-    inputs: Inputs,
-    settings: Settings,
-    out: Path,
-    tracker: Tracker,
-    progress: Progress,
-):
+def _of_ratings(config: Config) -> Problem:
+    found, refit = read_ratings(config.data, config.settings), config.settings.refit
+    return Problem(
+        task="ratings", name=found.name, things="ratings", notes=found.notes, sha256=found.sha256,
+        parts=[found.split], folded=False, training=found.training,
+        baselines={
+            "item mean": lambda split: label_baselines.means(split, of_users=False, refit=refit),
+            "user mean + item mean": lambda split: label_baselines.means(split, of_users=True, refit=refit),
+        },
+    )  # fmt: skip
+
+
+def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):
     """Evaluations by model and attack, and rows of what the training took."""
     found, told = {}, []
     for name, own in {"adversarial": settings, "twin": settings.twin()}.items():
         label = f"{name} {fold}"
-        observers = (tracker.model(label), ModelProgress(progress, label, own, split))
+        observers = (tracker.model(label), ModelProgress(progress, label, own, split, problem.things))
         store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
-        fit = label_training(own, inputs, split, observers, store).fit(split.train, split.valid)
+        fit = problem.training(own, split, observers, store).fit(split.train, split.valid)
         found[name] = evaluate_labels(fit, split)
         for attack in ATTACKED_BY:
             found[f"{name} under {attack}"] = evaluate_labels(
@@ -127,34 +189,33 @@ def _fold(
             )
         epochs = [int(epoch) for epoch in fit.selected.epoch]
         told.append({"model": name, "epochs": epochs, **seconds(pd.DataFrame(tracker.rows(label)))})
-    progress.say("fitting TF-IDF with logistic regression ...")
-    found["majority"] = label_baselines.majority(split)
-    found["TF-IDF"] = label_baselines.tfidf(split, table.texts)
-    return found, told
+    progress.say(f"fitting {', '.join(problem.baselines)} ...")
+    return found | {name: baseline(split) for name, baseline in problem.baselines.items()}, told
 
 
-def _finish(out: Path, table, parts, settings: Settings, text: TextOptions, made_with, evaluations, told) -> dict:
+def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, told: list[dict]) -> dict:
     summaries = {name: _summary(found) for name, found in evaluations.items()}
     tests = {
         f"adversarial against {other}": _tests(evaluations["adversarial"], evaluations[other])
-        for other in ("twin", "TF-IDF")
+        for other in ("twin", list(problem.baselines)[-1])
     }
     corrected = holm([test["p"] for test in tests.values()])
     results = {
-        "dataset": table.name,
-        "task": "labels",
-        "texts": len(table),
-        "notes": list(table.notes),
-        "split": f"{text.folds} folds" if text.folds else "one",
-        "split_sha256": made_with["split_sha256"],
+        "dataset": problem.name,
+        "task": problem.task,
+        problem.things: len(problem),
+        "notes": list(problem.notes),
+        "split": f"{len(problem.parts)} folds" if problem.folded else "one",
+        "split_sha256": problem.split_sha256,
         "models": {name: summaries[name] for name in MODELS},
-        "baselines": {name: summaries[name] for name in ("majority", "TF-IDF")},
+        "baselines": {name: summaries[name] for name in problem.baselines},
         "under_attack": {
             attack: {name: summaries[f"{name} under {attack}"] for name in MODELS} for attack in ATTACKED_BY
         },
         "attack_radius": settings.epsilon,
         "tests": {name: test | {"p_holm": p} for (name, test), p in zip(tests.items(), corrected, strict=True)},
-        "tests_method": "DeLong's test over texts, AUC averaged over seeds and folds; p_holm: Holm over the tests",
+        "tests_method": f"DeLong's test over {problem.things}, AUC averaged over seeds and folds; "
+        "p_holm: Holm over the tests",
         "selected_on": "validation",
         "selection_metric": settings.select_on,
         "chosen_epochs": {name: [row["epochs"] for row in told if row["model"] == name] for name in MODELS},
@@ -167,7 +228,7 @@ def _finish(out: Path, table, parts, settings: Settings, text: TextOptions, made
         },
         "peak_memory_mib": peak_memory(),
     }  # fmt: skip
-    write_frame(out / "per_text.parquet", _per_text(parts, evaluations))
+    write_frame(out / f"per_{problem.things[:-1]}.parquet", _per_row(problem, evaluations))
     write_text(out / "results.json", json.dumps(results, indent=1))
     return results
 
@@ -175,8 +236,8 @@ def _finish(out: Path, table, parts, settings: Settings, text: TextOptions, made
 def _summary(folds: list[LabelEvaluation]) -> dict[str, dict]:
     """Over the seeds of one split, or over folds (each the mean of its seeds)."""
     if len(folds) == 1:
-        return {metric: summary(folds[0].per_seed(metric)) for metric in METRICS}
-    return {metric: summary([fold.per_seed(metric).mean() for fold in folds]) for metric in METRICS}
+        return {metric: summary(folds[0].per_seed(metric)) for metric in folds[0].metrics}
+    return {metric: summary([fold.per_seed(metric).mean() for fold in folds]) for metric in folds[0].metrics}
 
 
 def _tests(first: list[LabelEvaluation], second: list[LabelEvaluation]) -> dict:
@@ -190,10 +251,10 @@ def _tests(first: list[LabelEvaluation], second: list[LabelEvaluation]) -> dict:
     return {"difference": difference, "ci95": [difference - 1.96 * error, difference + 1.96 * error], "p": p}
 
 
-def _per_text(parts: list[LabelSplit], evaluations: dict) -> pd.DataFrame:
+def _per_row(problem: Problem, evaluations: dict) -> pd.DataFrame:
     frames = []
-    for name in (*MODELS, "TF-IDF"):
-        for fold, (split, found) in enumerate(zip(parts, evaluations[name], strict=True), start=1):
+    for name in (*MODELS, list(problem.baselines)[-1]):
+        for fold, (split, found) in enumerate(zip(problem.parts, evaluations[name], strict=True), start=1):
             for seed, probabilities in enumerate(found.probabilities):
                 columns = {"model": name, "fold": fold, "seed": seed, "row": split.rows[2], "label": found.labels}
                 frames.append(pd.DataFrame(columns | {"probability": probabilities}))
@@ -208,18 +269,18 @@ def evaluate_run(directory: Path, on: str = "test") -> dict[str, dict]:
     """
     config = read_config(directory / "config.json")
     if on != "test":
-        raise UserError(f"a labels run is evaluated on test, not on {on!r}")
+        raise UserError(f"a run of task {config.task!r} is evaluated on test, not on {on!r}")
     if not (directory / "results.json").exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     with Progress(enabled=False) as silent:
-        table, inputs, parts = _prepare(config.data, config.settings, config.text, silent, show=False)
-    if _sha256(table, parts) != read_json(directory / "results.json").get("split_sha256"):
+        problem = _prepare(config, silent, show=False)
+    if problem.split_sha256 != read_json(directory / "results.json").get("split_sha256"):
         raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
     found = {}
     for name, own in {"adversarial": config.settings, "twin": config.settings.twin()}.items():
         evaluations = []
-        for fold, split in enumerate(parts, start=1):
+        for fold, split in enumerate(problem.parts, start=1):
             store = Checkpoints(directory / "checkpoints" / f"fold-{fold}" / name)
-            evaluations.append(evaluate_labels(label_training(own, inputs, split, (), store).restore(), split))
+            evaluations.append(evaluate_labels(problem.training(own, split, (), store).restore(), split))
         found[name] = _summary(evaluations)
     return found

@@ -18,11 +18,13 @@ def _over(results: dict) -> str:
 
 def _metrics(results: dict) -> Table:
     columns = results["models"] | results["baselines"]
-    title = f"{results['dataset']}: {results['texts']:,} texts; test, {_over(results)}; selected on validation"
+    things = "texts" if results["task"] == "labels" else "ratings"
+    title = f"{results['dataset']}: {results[things]:,} {things}; test, {_over(results)}; selected on validation"
     table = new_table(title, "metric", *columns)
     for metric in results["models"]["twin"]:
         table.add_row(metric, *(interval(summary[metric]) for summary in columns.values()))
-    table.caption = "TF-IDF: with logistic regression; all thresholds are chosen on validation"
+    about = "TF-IDF: with logistic regression" if things == "texts" else "UAUC: mean AUC of users with both labels"
+    table.caption = f"{about}; all thresholds are chosen on validation"
     table.caption_justify = "left"
     return table
 

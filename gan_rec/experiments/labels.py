@@ -1,7 +1,7 @@
 """The article's own job: will this text be recommended? A classifier against an adversary, beside its twin."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,16 +13,16 @@ from jaxtyping import Float, Int
 
 from gan_rec.adversaries import ATTACKS, everywhere
 from gan_rec.data.labelled import Features, LabelledTexts, hide_labels
-from gan_rec.data.samples import EncodedTexts, to_samples
+from gan_rec.data.samples import EncodedTexts
 from gan_rec.errors import UserError
-from gan_rec.evaluation.labels import METRICS, LabelEvaluation, best_threshold
+from gan_rec.evaluation.labels import METRICS, UAUC, LabelEvaluation, best_threshold
 from gan_rec.experiments import choices, players
 from gan_rec.experiments.settings import Settings, TextOptions
 from gan_rec.experiments.words import word_scores
-from gan_rec.games.text import TextLoss
+from gan_rec.games.labels import LabelLoss
 from gan_rec.language.encode import Encoder
 from gan_rec.train.fit import Fit, Observer, Store, Training
-from gan_rec.train.tasks import Labelling, for_each_text, predict
+from gan_rec.train.tasks import Labelled, Labelling, for_each_text, predict
 
 ATTACKED_BY = ("noise", "fgm", "pgd")
 
@@ -73,27 +73,28 @@ def read_inputs(encoder: Encoder, texts: list[str], settings: Settings, *, progr
 class LabelSplit:
     """One train, validation and test part of the same texts."""
 
-    train: EncodedTexts
-    valid: EncodedTexts
-    test: EncodedTexts
+    train: Labelled
+    valid: Labelled
+    test: Labelled
     rows: tuple[Int[np.ndarray, " n"], ...]  # of train, valid and test in the table
 
 
-def label_settings(settings: Settings) -> Settings:
-    """Settings of a labels task: where nothing else is said, the game is "text" and its player "text-classifier".
+def label_settings(settings: Settings, task: str = "labels") -> Settings:
+    """Settings of a task of labels: where nothing else is said, its game and the first recommender that plays it.
 
     Raises:
         UserError: another game or recommender, a metric that labels do not have, or any other mistake.
     """
-    blank = Settings()
+    blank, game = Settings(), choices.OF_LABELS[task]
     if settings.game == blank.game:
-        settings = dataclasses.replace(settings, game="text")
+        settings = dataclasses.replace(settings, game=game)
     if settings.recommender == blank.recommender:
-        settings = dataclasses.replace(settings, recommender=choices.players_of("text")[0])
-    if settings.game != "text":
-        raise UserError(f"game {settings.game!r} does not play for labels; allowed: text")
+        settings = dataclasses.replace(settings, recommender=choices.players_of(game)[0])
+    if settings.game != game:
+        raise UserError(f"game {settings.game!r} does not play for {task}; allowed: {game}")
     settings = settings.resolved()
-    choices.one_of("metric to select on", settings.select_on, METRICS)
+    allowed = METRICS if task == "labels" else (*METRICS, UAUC)
+    choices.one_of("metric to select on", settings.select_on, allowed)
     return settings
 
 
@@ -171,19 +172,35 @@ def _outer(labels, folds: int, test: float, seed: int) -> Iterator[tuple[np.ndar
 
 
 def label_training(
-    settings: Settings, inputs: Inputs, split: LabelSplit, observers: tuple[Observer, ...], store: Store | None = None
+    settings: Settings,
+    inputs: Inputs,
+    split: LabelSplit,
+    observers: tuple[Observer, ...],
+    store: Store | None = None,
+    *,
+    scored: bool = False,
 ) -> Training:
-    """The training that `settings` (of `label_settings`) describe, ready to fit `split`."""
+    """The training that `settings` (of `label_settings`) describe, ready to fit `split`.
+
+    `scored` says that the last feature is another model's log-odds.
+    """
     features = split.train.features.shape[1]
-    maker = players.make_classifier(settings, inputs.dim, features, inputs.layers)
+    maker = players.make_classifier(settings, inputs.dim, features, inputs.layers, scored=scored)
     if inputs.layers is not None:
         maker = dataclasses.replace(maker, pooling=inputs.pooling)
-    game = players.make_game(settings)
-    semi = not split.train.known.all()
+    game = dataclasses.replace(players.make_game(settings), semi_supervised=not split.train.known.all())
+    adversary = players.make_adversary(dataclasses.replace(settings, dim=inputs.dim), 0, 0)
+    return training_of(settings, game, maker, adversary, observers, store)
+
+
+def training_of(
+    settings: Settings, game: Any, make_recommender: Callable, make_adversary: Callable, observers, store
+) -> Training:
+    """The training of two players for a task of labels."""
     return Training(
-        game=dataclasses.replace(game, semi_supervised=semi),
-        make_recommender=maker,
-        make_adversary=players.make_adversary(dataclasses.replace(settings, dim=inputs.dim), 0, 0),
+        game=game,
+        make_recommender=make_recommender,
+        make_adversary=make_adversary,
         schedule=players.make_schedule(settings),
         budget=players.make_budget(settings),
         seeds=settings.seed_list,
@@ -201,23 +218,22 @@ def evaluate_labels(fit: Fit, split: LabelSplit, **attack: Any) -> LabelEvaluati
         split: its data.
         attack: arguments of `attacked_vectors`, to measure under an attack.
     """
-    valid = predict(fit.selected.recommender, to_samples(split.valid))
+    valid = predict(fit.selected.recommender, split.valid.on_device())
     thresholds = np.array([best_threshold(split.valid.labels, p) for p in valid])
     probabilities = (
-        _attacked(fit, split, **attack) if attack else predict(fit.final.recommender, to_samples(split.test))
+        _attacked(fit, split, **attack) if attack else predict(fit.final.recommender, split.test.on_device())
     )
-    return LabelEvaluation(split.test.labels, probabilities, thresholds)
+    return LabelEvaluation(split.test.labels, probabilities, thresholds, split.test.groups)
 
 
 def _attacked(fit: Fit, split: LabelSplit, attack: str, radius: float, norm: str = "l2") -> Float[np.ndarray, "S n"]:
-    """Test predictions when every text is moved by an attack that knows its label and the model."""
-    samples, adversary = to_samples(split.test), ATTACKS[attack]()
+    """Test predictions when every row is moved by an attack that knows the label and the model."""
+    samples, adversary = split.test.on_device(), ATTACKS[attack]()
 
     def one(classifier, key, batch):
-        texts = classifier.represent(batch)
-        clean = (texts, texts[:0])
-        loss = TextLoss(classifier, batch, "bce", clean)
-        moved, _ = adversary(loss, *clean, key, everywhere(radius, norm))
+        clean = classifier.represent(batch)
+        loss = LabelLoss(classifier, batch, "bce", clean)
+        moved = adversary(loss, *clean, key, everywhere(radius, norm))
         return jax.nn.sigmoid(classifier.logits(moved, batch))
 
     @jax.jit

@@ -93,7 +93,9 @@ def check_split(settings: Settings, split: Split) -> None:
         )
 
 
-def make_classifier(settings: Settings, dim: int, features: int, layers: nnx.Module | None = None) -> Callable:
+def make_classifier(
+    settings: Settings, dim: int, features: int, layers: nnx.Module | None = None, *, scored: bool = False
+) -> Callable:
     """Key -> classifier of texts.
 
     Args:
@@ -101,8 +103,9 @@ def make_classifier(settings: Settings, dim: int, features: int, layers: nnx.Mod
         dim: D, of the language model.
         features: how many further columns.
         layers: those of the language model that are trained, or None.
+        scored: whether the last further column is another model's log-odds.
     """
-    options = {"dim": dim, "features": features, "head": tuple(settings.head)}
+    options = {"dim": dim, "features": features, "head": tuple(settings.head), "scored": scored}
     if layers is None:
         return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
     return MakeTuned(tuple(options.items()), settings.precision, layers)
@@ -164,7 +167,7 @@ def _named(name: str, game: str) -> Callable | None:
 def make_game(settings: Settings):
     """The game that the settings ask for."""
     given: dict[str, Any] = {"reads_history": RECOMMENDERS[settings.recommender].reads_history}
-    if settings.game in ("embedding", "apr", "text"):
+    if settings.game in ("embedding", "apr", *choices.OF_LABELS.values()):
         player = settings.adversary
         player = ADVERSARIES.get(player) or _load_class(player) if isinstance(player, str) else player
         given |= {name: getattr(player, of, none) for name, (of, none) in _TRAITS.items()}
@@ -252,8 +255,8 @@ def _check_rows(make: Callable, given: Any, settings: Settings) -> None:
     """An adversary must take rows of any number and give back as many; a mistake shows here, before the training."""
     dim = settings.dim + bool(settings.bias)
     item_shape = (3, 2, dim) if settings.loss != "softmax" else (5, dim)  # a list for each user, or the catalogue
-    if settings.game == "text":
-        item_shape = (0, dim)
+    if settings.game in choices.OF_LABELS.values():
+        item_shape = (0 if settings.game == "text" else 3, dim)
 
     def attack(key):
         users, items = jnp.ones((3, dim)), jnp.ones(item_shape)

@@ -1,8 +1,8 @@
 """Shows the epochs of a training."""
 
 import time
+from typing import Any
 
-from gan_rec.data import Split
 from gan_rec.experiments.settings import Settings
 from gan_rec.progress import Progress
 
@@ -10,10 +10,10 @@ from gan_rec.progress import Progress
 class ModelProgress:
     """Shows the epochs of one model; a `gan_rec.train.fit.Observer`."""
 
-    def __init__(self, progress: Progress, name: str, settings: Settings, split: Split):
+    def __init__(self, progress: Progress, name: str, settings: Settings, split: Any, things: str = "interactions"):
         self._progress, self._name, self._settings = progress, name, settings
         self._pairs = {"selection": len(split.train), "refit": len(split.train) + len(split.valid)}
-        self._validation = ""
+        self._validation, self._things = "", things
 
     def begin(self, phase: str, epoch: int, epochs: int) -> None:
         """See `Observer.begin`."""
@@ -37,4 +37,4 @@ class ModelProgress:
         # The twin has no adversarial loss: it is exactly 0 there.
         losses = [f"{n.replace('_', ' ')} {mean(n):.4f}" for n in ("data_loss", "adversarial_loss") if mean(n) != 0]
         speed = self._pairs[rows[0]["phase"]] / mean("seconds")
-        return f"{', '.join(losses)}{self._validation}, {speed:,.0f} interactions/s"
+        return f"{', '.join(losses)}{self._validation}, {speed:,.0f} {self._things}/s"

@@ -188,7 +188,7 @@ def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] = DEFAUL
         UserError: as `open_run`; or `on` or a cut-off is not allowed.
     """
     directory = Path(directory)
-    if (directory / "config.json").exists() and read_config(directory / "config.json").task == "labels":
+    if (directory / "config.json").exists() and read_config(directory / "config.json").task != "ranking":
         return label_run.evaluate_run(directory, on)
     models = open_run(directory).models
     return {name: evaluate(model, on, ks).summary() for name, model in models.items()}

@@ -59,8 +59,8 @@ class TextOptions:
     feature_column: tuple[str, ...] = ()
     """Further columns, numbers or categories."""
     word_scores: bool = False
-    """Give the head one further column: the log-odds by TF-IDF and logistic regression, of texts that it has not
-    learned from."""
+    """Let the classifier begin with the log-odds by TF-IDF and logistic regression (of texts that these have not
+    learned from) and learn what they do not know."""
     folds: int = 0
     """Folds of a stratified cross-validation; 0: one test part."""
     labelled: float = 1.0
@@ -72,16 +72,17 @@ class Settings:
     """One game between a recommender and an adversary. None means: the default of whose option it is."""
 
     game: str = "embedding"
-    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce or text."""
+    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce, text or
+    rating."""
     recommender: str = "autoencoder"
     """The player that ranks: autoencoder, mf, two-tower (over texts of items) or hybrid (over texts and ids); in game
     text the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language
-    model too."""
+    model too; in game rating the one that tells likes: rating-predictor."""
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
     free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
-    hard-negative: own-scores, hardness; advinfonce: hardness; text: fgm, vat, pgd, free, fgsm, noise, clipped-noise,
-    generator. In embedding, apr and text also a class of your own as
+    hard-negative: own-scores, hardness; advinfonce: hardness; text, rating: fgm, vat, pgd, free, fgsm, noise,
+    clipped-noise, generator. In embedding, apr, text and rating also a class of your own as
     my_module:MyGenerator (in Python the class itself or an instance), whose code is then run. Default: the first that
     is named here, for apr fgm."""
     loss: str | None = None
@@ -103,12 +104,15 @@ class Settings:
     """Recommenders of labels: mean (over token states) or last (token); default: as the model's authors did."""
     components: int | None = None
     """Recommenders two-tower, hybrid: principal components of the text vectors that the item tower gets."""
+    prior: float | None = None
+    """Recommender rating-predictor: how narrow the Gaussian priors of its parameters are."""
     units: int | None = None
     """Recommenders two-tower, hybrid: units of the item tower's hidden layer."""
     reads: str | None = None
     """Recommenders two-tower, hybrid: what the user tower knows of items in a history, ids or text."""
     dropout: float | None = None
-    """Recommenders autoencoder, two-tower, hybrid: chance that an entry of the history is dropped in training."""
+    """Recommenders autoencoder, two-tower, hybrid: chance that an entry of the history is dropped in training.
+    rating-predictor: chance that training forgets who the user is."""
     bias: bool | None = None
     """Recommender mf: whether items have a bias."""
     hide: float | None = None
@@ -297,7 +301,7 @@ _RANGES = {
     **dict.fromkeys(
         (
             "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
-            "penalty", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
+            "penalty", "prior", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
         ),
         (0, _INF, "at least 0"),
     ),
@@ -327,7 +331,7 @@ _WORDS = {
 _REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",
     "weight_decay", "temperature", "entropy", "positive_share", "zero_ratio", "zero_weight", "mask_ratio", "penalty",
-    "xi", "warm_up_learning_rate", "clip",
+    "xi", "warm_up_learning_rate", "clip", "prior",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class WordModel:
 def word_scores(
     texts: np.ndarray, labels: Int[np.ndarray, " N"], others: tuple[np.ndarray, ...], seed: int
 ) -> tuple[Float[np.ndarray, " n"], ...]:
-    """Log-odds for the texts that a classifier will train on, and for the others, divided by 4 to be about 1 in size.
+    """Log-odds for the texts that a classifier will train on, and for the others.
 
     A text that the words were learned from would get its own label back. So training texts are scored by models that
     have not seen them (cross-fitting, Wolpert, Neural Networks 1992), and by the strength that does this best.
@@ -64,5 +64,4 @@ def word_scores(
         model = WordModel(texts, labels, best)
     except ValueError:
         return tuple(np.zeros(len(group)) for group in (texts, *others))
-    own = scores[STRENGTHS.index(best)]
-    return tuple(each / 4 for each in (own, *(model(group)[0] for group in others)))
+    return scores[STRENGTHS.index(best)], *(model(group)[0] for group in others)

@@ -3,12 +3,12 @@
 from gan_rec.games.cfgan import CFGAN
 from gan_rec.games.embedding import APR, EmbeddingGame
 from gan_rec.games.irgan import IRGAN
+from gan_rec.games.labels import RatingGame, TextGame
 from gan_rec.games.negatives import AdvInfoNCE, HardNegatives
-from gan_rec.games.text import TextGame
 
 GAMES = {
     "embedding": EmbeddingGame, "apr": APR, "irgan": IRGAN, "cfgan": CFGAN, "hard-negative": HardNegatives,
-    "advinfonce": AdvInfoNCE, "text": TextGame,
+    "advinfonce": AdvInfoNCE, "text": TextGame, "rating": RatingGame,
 }  # fmt: skip
 
-__all__ = ["APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "EmbeddingGame", "HardNegatives", "TextGame"]
+__all__ = ["APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "EmbeddingGame", "HardNegatives", "RatingGame", "TextGame"]

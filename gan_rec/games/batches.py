@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.data.ratings import PairBatch
 from gan_rec.data.samples import TextBatch
 from gan_rec.data.sampling import Positives, sample_negatives
 from gan_rec.random import bernoulli
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
     candidates: Float[Array, " I"] | None = None  # 1 for items that can be had; None: all of the catalogue
 
 
-AnyBatch = Batch | TextBatch
+AnyBatch = Batch | TextBatch | PairBatch
 
 
 def draw_users(

@@ -2,14 +2,17 @@
 
 from gan_rec.recommenders.autoencoder import Autoencoder
 from gan_rec.recommenders.matrix_factorization import MatrixFactorization
+from gan_rec.recommenders.rating import RatingPredictor
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
 from gan_rec.recommenders.two_tower import Hybrid, TwoTower
 
 RECOMMENDERS = {
     "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "two-tower": TwoTower,
     "text-classifier": TextClassifier, "tuned-text-classifier": TunedTextClassifier,
+    "rating-predictor": RatingPredictor,
 }  # fmt: skip
 
 __all__ = [
-    "RECOMMENDERS", "Autoencoder", "Hybrid", "MatrixFactorization", "TextClassifier", "TunedTextClassifier", "TwoTower",
+    "RECOMMENDERS", "Autoencoder", "Hybrid", "MatrixFactorization", "RatingPredictor", "TextClassifier",
+    "TunedTextClassifier", "TwoTower",
 ]  # fmt: skip

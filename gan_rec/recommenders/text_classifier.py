@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from gan_rec.adversaries.ball import direction
 from gan_rec.data.samples import TextBatch
 from gan_rec.language.transformer import Stack, pool
+
+Rows = tuple[Float[Array, "B R"], Float[Array, "0 _"]]  # of texts, and none of items
 
 
 class Head(nnx.Module):
@@ -42,26 +44,36 @@ class TextClassifier(nnx.Module):
         dim: D.
         features: F.
         head: units of its hidden layers.
+        scored: the last feature is another model's log-odds, which the head corrects: the logit begins near them, so
+            that what is learned is what the other model does not know (as in boosting: Friedman, Annals of Statistics
+            2001).
         rngs: source of the initial values.
     """
 
     reads_history = False
     score_has_parameters = True
 
-    def __init__(self, dim: int, *, features: int = 0, head: Sequence[int] = (128, 64), rngs: nnx.Rngs):
+    def __init__(
+        self, dim: int, *, features: int = 0, head: Sequence[int] = (128, 64), scored: bool = False, rngs: nnx.Rngs
+    ):
         self.head = Head(dim, features=features, layers=head, rngs=rngs)
+        self.trust = nnx.Param(jnp.ones(())) if scored else None
 
-    def represent(self, batch: TextBatch) -> Float[Array, "B R"]:
-        """What an adversary moves: the sentence vectors."""
-        return batch.inputs
+    def represent(self, batch: TextBatch, key: PRNGKeyArray | None = None) -> Rows:
+        """What an adversary moves: the sentence vectors; and no items. Nothing is random, so the key is not used."""
+        return batch.inputs, batch.inputs[:0]
 
-    def movable(self, batch: TextBatch) -> Float[Array, "B R"]:
-        """1 at entries of the representation that say something: all."""
-        return jnp.ones(batch.inputs.shape)
+    def movable(self, batch: TextBatch) -> Rows:
+        """1 at entries of the rows that say something: all."""
+        return jnp.ones(batch.inputs.shape), jnp.zeros((0, 1))
 
-    def logits(self, rows: Float[Array, "B R"], batch: TextBatch) -> Float[Array, " B"]:
+    def logits(self, rows: Rows, batch: TextBatch) -> Float[Array, " B"]:
         """Log-odds of the label 1."""
-        return self.head(rows, batch.features)
+        return self._decide(rows[0], batch)
+
+    def _decide(self, vectors: Float[Array, "B D"], batch: TextBatch) -> Float[Array, " B"]:
+        logits = self.head(vectors, batch.features)
+        return logits if self.trust is None else logits + self.trust[...] * batch.features[:, -1]
 
 
 class TunedTextClassifier(TextClassifier):
@@ -76,35 +88,35 @@ class TunedTextClassifier(TextClassifier):
         layers: the trained layers, as a Stack from token states, or a whole model with word embeddings.
         pooling: "mean" or "last".
         precision: of the trained layers' arithmetic, "float32" or "bfloat16"; weights and head stay in float32.
-        features: F.
-        head: units of the head's hidden layers.
+        options: see `TextClassifier`.
         rngs: source of the head's initial values.
     """
 
     def __init__(
-        self, dim: int, layers: nnx.Module, *, pooling: str = "mean", precision: str = "float32", features: int = 0,
-        head: Sequence[int] = (128, 64), rngs: nnx.Rngs,
+        self, dim: int, layers: nnx.Module, *, pooling: str = "mean", precision: str = "float32", rngs: nnx.Rngs,
+        **options,
     ):  # fmt: skip
-        super().__init__(dim, features=features, head=head, rngs=rngs)
+        super().__init__(dim, rngs=rngs, **options)
         self.layers, self.pooling, self.precision, self.dim = layers, pooling, precision, dim
 
-    def represent(self, batch: TextBatch) -> Float[Array, "B R"]:
+    def represent(self, batch: TextBatch, key: PRNGKeyArray | None = None) -> Rows:
         """Token states `[B, T * D]`, 0 at padding."""
         inputs = batch.inputs
         states = inputs.astype(jnp.float32) if isinstance(self.layers, Stack) else self.layers.words(inputs)
-        return (states * self._mask(batch)[..., None]).reshape(states.shape[0], -1)
+        rows = (states * self._mask(batch)[..., None]).reshape(states.shape[0], -1)
+        return rows, rows[:0]
 
-    def movable(self, batch: TextBatch) -> Float[Array, "B R"]:
+    def movable(self, batch: TextBatch) -> Rows:
         """1 at tokens, 0 at padding."""
-        return jnp.repeat(self._mask(batch), self.dim, axis=1)
+        return jnp.repeat(self._mask(batch), self.dim, axis=1), jnp.zeros((0, 1))
 
-    def logits(self, rows: Float[Array, "B R"], batch: TextBatch) -> Float[Array, " B"]:
+    def logits(self, rows: Rows, batch: TextBatch) -> Float[Array, " B"]:
         """Log-odds of the label 1."""
         mask = self._mask(batch)
-        states = rows.reshape(*mask.shape, self.dim) * mask[..., None]
+        states = rows[0].reshape(*mask.shape, self.dim) * mask[..., None]
         layers, states = jax.tree.map(lambda x: x.astype(self.precision), (self.layers, states))
         sentences = direction(pool(layers(states, mask).astype(jnp.float32), mask, self.pooling))
-        return self.head(sentences, batch.features)
+        return self._decide(sentences, batch)
 
     @staticmethod
     def _mask(batch: TextBatch) -> Float[Array, "B T"]:

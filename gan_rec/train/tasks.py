@@ -9,11 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gan_rec.data.interactions import Interactions
-from gan_rec.data.samples import EncodedTexts, Samples, TextBatch, to_samples
+from gan_rec.data.ratings import RatedPairs
+from gan_rec.data.samples import EncodedTexts
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.labels import ERRORS, LabelEvaluation
 from gan_rec.evaluation.metrics import parse
+from gan_rec.games.labels import LabelledBatch, LabelledSamples
+
+Labelled = EncodedTexts | RatedPairs
 
 
 @dataclass(frozen=True)
@@ -38,39 +42,41 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Labelling:
-    """Telling the label of texts."""
+    """Telling the label of texts, or whether pairs are likes."""
 
-    def on_device(self, part: EncodedTexts, capacity: int | None = None) -> Samples:
+    def on_device(self, part: Labelled, capacity: int | None = None) -> LabelledSamples:
         """See `gan_rec.train.fit.Task`."""
-        return to_samples(part, capacity)
+        return part.on_device(capacity)
 
-    def scorer(self, train: EncodedTexts, valid: EncodedTexts, capacity: int, metric: str):
+    def scorer(self, train: Labelled, valid: Labelled, capacity: int, metric: str):
         """See `gan_rec.train.fit.Task`; errors count negative, since the highest score is the best."""
-        held_out, sign = to_samples(valid), -1.0 if metric in ERRORS else 1.0
+        held_out, sign = valid.on_device(), -1.0 if metric in ERRORS else 1.0
 
         def score(classifier) -> np.ndarray:
             probabilities = predict(classifier, held_out)
             thresholds = np.full(len(probabilities), 0.5)
-            return sign * LabelEvaluation(valid.labels, probabilities, thresholds).per_seed(metric)
+            return sign * LabelEvaluation(valid.labels, probabilities, thresholds, valid.groups).per_seed(metric)
 
         return score
 
 
-def predict(classifier, samples: Samples) -> Float[np.ndarray, "S N"]:
+def predict(classifier, samples: LabelledSamples) -> Float[np.ndarray, "S N"]:
     """Probabilities of the label 1 by classifiers of S seeds."""
     return np.asarray(_probabilities(classifier, samples))[:, : int(samples.n)]
 
 
 @jax.jit
-def _probabilities(classifier, samples: Samples):
+def _probabilities(classifier, samples: LabelledSamples):
     return for_each_text(
         lambda batch: jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier), samples
     )
 
 
-def for_each_text(compute: Callable[[TextBatch], Float[Array, "S B"]], samples: Samples) -> Float[Array, "S capacity"]:
+def for_each_text(
+    compute: Callable[[LabelledBatch], Float[Array, "S B"]], samples: LabelledSamples
+) -> Float[Array, "S capacity"]:
     """What `compute` says of every text, in their order; it is given some at a time."""
-    chunks = samples.by_length()
+    chunks = samples.chunks()
     found = jax.lax.map(lambda rows: samples.batch(rows).at_width(compute), chunks)
     found = jnp.moveaxis(found, 1, 0).reshape(found.shape[1], -1)
     return jnp.zeros_like(found).at[:, chunks.reshape(-1)].set(found)

@@ -1,4 +1,4 @@
-"""The text game: an adversary moves the representation of a text, a classifier must still know its label."""
+"""Games of labels: an adversary moves what represents a text, or a user and an item; the label must still be told."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,9 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
+from gan_rec.data.ratings import PairBatch, RatedSamples
 from gan_rec.data.samples import Samples, TextBatch
 from gan_rec.data.sampling import shuffle
 from gan_rec.games.embedding import DATA_FIELDS, META_FIELDS, EmbeddingGame
+
+LabelledBatch = TextBatch | PairBatch
+LabelledSamples = Samples | RatedSamples
 
 # Of a label's logit. The article's forms (section 4) are printed for labels, so here they stand as they are.
 BY_ROW = {
@@ -21,11 +25,11 @@ BY_ROW = {
 }
 
 
-class TextLoss:
-    """The loss of labels, given representations `[B, R]`: what an adversary attacks.
+class LabelLoss:
+    """The loss of labels, given representations: what an adversary attacks.
 
-    There is one row for each text, where other games have rows of users and rows of items; so those that adversaries
-    call items are none, `[0, R]`.
+    Texts have one row each, where other games have rows of users and rows of items; so those that adversaries call
+    items are none, `[0, R]`. Rated pairs have both, `[B, R]` and `[B, R]`.
 
     Args:
         classifier: for its logits.
@@ -37,34 +41,34 @@ class TextLoss:
     known_gradient = None
     history = None
 
-    def __init__(self, classifier, batch: TextBatch, name: str, clean: tuple | None = None):
+    def __init__(self, classifier, batch: LabelledBatch, name: str, clean: tuple | None = None):
         self.classifier, self.batch, self.name, self.clean = classifier, batch, name, clean
 
-    def __call__(self, texts: Float[Array, "B R"], none: Float[Array, "0 R"]) -> Float[Array, ""]:
-        """Mean loss of the texts whose label is known."""
+    def __call__(self, users: Float[Array, "B R"], items: Float[Array, "n R"]) -> Float[Array, ""]:
+        """Mean loss of the rows whose label is known."""
         weights = self.batch.weights
-        return jnp.sum(weights * self.by_row(texts, none)) / jnp.maximum(jnp.sum(weights), 1.0)
+        return jnp.sum(weights * self.by_row(users, items)) / jnp.maximum(jnp.sum(weights), 1.0)
 
-    def by_row(self, texts, none) -> Float[Array, " B"]:
-        """The loss of each text."""
-        return BY_ROW[self.name](self.classifier.logits(texts, self.batch), self.batch.labels)
+    def by_row(self, users, items) -> Float[Array, " B"]:
+        """The loss of each text or pair."""
+        return BY_ROW[self.name](self.classifier.logits((users, items), self.batch), self.batch.labels)
 
-    def named(self, name: str) -> "TextLoss":
+    def named(self, name: str) -> "LabelLoss":
         """Another loss on the same batch."""
-        return TextLoss(self.classifier, self.batch, name, self.clean)
+        return LabelLoss(self.classifier, self.batch, name, self.clean)
 
-    def divergence(self, texts, none) -> Float[Array, ""]:
+    def divergence(self, users, items) -> Float[Array, ""]:
         """Mean KL divergence of the predicted labels from those of the clean rows; needs no label."""
-        clean = jax.lax.stop_gradient(self.classifier.logits(self.clean[0], self.batch))
-        return jnp.mean(losses.label_divergence(clean, self.classifier.logits(texts, self.batch)))
+        clean = jax.lax.stop_gradient(self.classifier.logits(self.clean, self.batch))
+        return jnp.mean(losses.label_divergence(clean, self.classifier.logits((users, items), self.batch)))
 
     def movable(self, rows: tuple) -> tuple:
         """1 at entries that say something, 0 at padding: no attack starts there."""
-        return self.classifier.movable(self.batch), jnp.zeros((0, 1))
+        return self.classifier.movable(self.batch)
 
     @property
-    def catalogue(self) -> Float[Array, "0 R"]:
-        """No items."""
+    def catalogue(self) -> Float[Array, "n R"]:
+        """The item rows of the batch."""
         return self.clean[1]
 
 
@@ -93,11 +97,11 @@ class TextGame(EmbeddingGame):
         "beta": ("bce", "negatives"),
     }
 
-    def size(self, samples: Samples) -> tuple[int, Int[Array, ""]]:
+    def size(self, samples: LabelledSamples) -> tuple[int, Int[Array, ""]]:
         """The most rows that an epoch can have and the number it has."""
         return samples.labels.shape[0], samples.n
 
-    def order(self, samples: Samples, batch_size: int, key: PRNGKeyArray) -> Int[Array, " capacity"]:
+    def order(self, samples: LabelledSamples, batch_size: int, key: PRNGKeyArray) -> Int[Array, " capacity"]:
         """As in every game; but texts of like length share a batch, so that little of it is padding."""
         order = shuffle(key, *self.size(samples))
         if not samples.of_tokens:
@@ -110,7 +114,7 @@ class TextGame(EmbeddingGame):
         places = jnp.arange(len(order))
         return order[slots[places // batch_size] * batch_size + places % batch_size]
 
-    def draw(self, samples: Samples, rows: Int[Array, " B"], key: PRNGKeyArray) -> TextBatch:
+    def draw(self, samples: LabelledSamples, rows: Int[Array, " B"], key: PRNGKeyArray) -> LabelledBatch:
         """The batch of `rows`, numbers below `size`."""
         weights = jnp.ones(rows.shape[0])
         if self.semi_supervised:
@@ -118,11 +122,24 @@ class TextGame(EmbeddingGame):
             rows, weights = jnp.concatenate([rows, drawn]), jnp.concatenate([jnp.zeros_like(weights), weights])
         return samples.batch(rows, weights)
 
-    def representations(self, classifier, batch: TextBatch, key: PRNGKeyArray | None):
-        """What can be moved, `[B, R]`, and no items."""
-        rows = classifier.represent(batch)
-        return rows, jnp.zeros((0, rows.shape[1]))
+    def representations(self, classifier, batch: LabelledBatch, key: PRNGKeyArray | None):
+        """What can be moved: the texts, `[B, R]`, and no items."""
+        return classifier.represent(batch, key)
 
-    def loss_of(self, classifier, batch: TextBatch, rows=None, name: str | None = None) -> TextLoss:
+    def loss_of(self, classifier, batch: LabelledBatch, rows=None, name: str | None = None) -> LabelLoss:
         """The loss (or the one named) as a function of the representations."""
-        return TextLoss(classifier, batch, name or self.loss, rows)
+        return LabelLoss(classifier, batch, name or self.loss, rows)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=DATA_FIELDS, meta_fields=[*META_FIELDS, "semi_supervised"])
+@dataclass(frozen=True)
+class RatingGame(TextGame):
+    """The same of rated pairs: the adversary moves the rows of user and item, whether it is a like must still be told.
+
+    The recommender's priors (its `penalty`) are a part of its loss, and none of the adversary's.
+    """
+
+    def recommender_loss(self, recommender, adversary, batch: LabelledBatch, key: PRNGKeyArray):
+        """See `EmbeddingGame.recommender_loss`."""
+        total, parts = super().recommender_loss(recommender, adversary, batch, key)
+        return total + recommender.penalty(batch), parts
