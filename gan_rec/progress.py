@@ -45,7 +45,7 @@ class Progress:
         """A new bar, where somebody watches."""
         return self._bars.add_task(description, completed=done, total=total, numbers="") if self._live else None
 
-    def advance(self, bar: int | None, done: int, total: int, line: str, numbers: str) -> None:
+    def advance(self, bar: int | None, done: float, total: int, line: str, numbers: str) -> None:
         """Move the bar; without one, print the line if the last is some seconds old or this is the end."""
         if bar is not None:
             self._bars.update(bar, completed=done, numbers=numbers)

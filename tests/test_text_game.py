@@ -13,7 +13,7 @@ from gan_rec.adversaries import FGM, PGD, VAT, Noise, everywhere
 from gan_rec.data.samples import EncodedTexts, TextBatch, to_samples
 from gan_rec.errors import UserError
 from gan_rec.experiments import players
-from gan_rec.experiments.labels import read_inputs
+from gan_rec.experiments.labels import read_inputs, training_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.labels import LabelLoss, TextGame
 from gan_rec.language import load_encoder
@@ -170,3 +170,22 @@ def test_all_layers_and_too_many(minilm):
         read_inputs(minilm, TEXTS, tuned(trainable=8), progress=False)
     with pytest.raises(UserError, match="adversary 'generator' moves sentence vectors"):
         tuned(adversary="generator")
+
+
+def test_a_long_epoch_says_how_far_it_is(case):
+    heard = []
+
+    class Observer:
+        def begin(self, phase, epoch, epochs): ...
+
+        def tell(self, rows): ...
+
+        def pulse(self, epochs):
+            heard.append(round(epochs, 3))
+
+    settings = replace(case.settings, batch_size=4, seeds=2, epochs=2, refit=False)
+    training = training_of(settings, case.game, *case.makers, (Observer(),), None)
+    training.fit(long_texts(), long_texts())
+    jax.effects_barrier()
+    # 70 texts in batches of 4 are 18 steps, of which steps 0 and 10 speak; each of the 2 seeds is half of an epoch.
+    assert heard == [0, 0.278, 0.5, 0.778, 1, 1.278, 1.5, 1.778]

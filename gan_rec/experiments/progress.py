@@ -6,6 +6,8 @@ from typing import Any
 from gan_rec.experiments.settings import Settings
 from gan_rec.progress import Progress
 
+_SOON = 5  # seconds, before which nothing can be said of how long it will take
+
 
 class ModelProgress:
     """Shows the epochs of one model; a `gan_rec.train.fit.Observer`."""
@@ -18,7 +20,16 @@ class ModelProgress:
     def begin(self, phase: str, epoch: int, epochs: int) -> None:
         """See `Observer.begin`."""
         self._first, self._last, self._began, self._validation = epoch, epochs, time.monotonic(), ""
-        self._bar = self._progress.add(f"{self._name} {phase}", epoch, epochs)
+        self._phase, self._bar = phase, self._progress.add(f"{self._name} {phase}", epoch, epochs)
+
+    def pulse(self, epochs: float) -> None:
+        """So many epochs are done."""
+        passed = time.monotonic() - self._began
+        if passed < _SOON or epochs <= self._first:
+            return
+        left = passed / (epochs - self._first) * (self._last - epochs)
+        line = f"{self._name} {self._phase}, {epochs:.2f} of {self._last} epochs, at most {left:.0f} s left"
+        self._progress.advance(self._bar, epochs, self._last, line, "")
 
     def tell(self, rows: list[dict]) -> None:
         """See `Observer.tell`."""

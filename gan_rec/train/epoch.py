@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from gan_rec.train.pulse import beat
+
 
 class State(NamedTuple):
     """Both players in the middle of a game; with S seeds every leaf has a leading axis of S."""
@@ -131,6 +133,8 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
 
     def step(i, carry):
         state, memory, sums = carry
+        if getattr(positives, "of_tokens", False):  # a language model's steps are long
+            beat(i, n_steps)
         number, batch_of = _turn(game, i)
         draw_key, *move_keys = jax.random.split(jax.random.fold_in(steps_key, number), 3)
         batch = batch_of(draw(number, draw_key), memory)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gan_rec.errors import UserError
 from gan_rec.train.balance import rebalance
 from gan_rec.train.epoch import Schedule, State, epoch, init, with_memory
+from gan_rec.train.pulse import listening
 
 
 class TrainingDivergedError(UserError):
@@ -69,7 +70,7 @@ class Progress(NamedTuple):
 
 
 class Observer(Protocol):
-    """Is told how a training goes."""
+    """Is told how a training goes; one with a `pulse(epochs: float)` also within an epoch that lasts."""
 
     def begin(self, phase: str, epoch: int, epochs: int) -> None:
         """A phase begins (or goes on) after `epoch` epochs and lasts until `epochs` at the most."""
@@ -239,8 +240,9 @@ class Training:
 
     def _epoch(self, phase: str, number: int, saved: int, state: State, positives, keys) -> tuple[State, list[dict]]:
         start = time.perf_counter()
-        state, metrics = epoch(state, positives, *self._at(number), keys)
-        metrics = jax.device_get(metrics)
+        with listening(self._beat(number)):
+            state, metrics = epoch(state, positives, *self._at(number), keys)
+            metrics = jax.device_get(metrics)
         seconds = time.perf_counter() - start
         finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0) & metrics.pop("finite")
         if not finite.all():
@@ -256,6 +258,19 @@ class Training:
             | {name: float(values[i]) for name, values in metrics.items()}
             for i, seed in enumerate(self.seeds)
         ]
+
+    def _beat(self, number: int) -> Callable[[int, int], None]:
+        """A listener of the epoch's steps, which the seeds make one after the other."""
+        begun = 0
+
+        def hear(step: int, steps: int) -> None:
+            nonlocal begun
+            begun += step == 0
+            for observer in self.observers:
+                if hasattr(observer, "pulse"):
+                    observer.pulse(number - 1 + (begun - 1 + step / steps) / len(self.seeds))
+
+        return hear
 
     def _select(self, score_of: Callable) -> Callable:
         metric, every, patience = self.budget.select_on, self.budget.evaluate_every, self.budget.patience
