@@ -29,6 +29,7 @@ _HOMES = {
     "gan_rec.experiments.watching": ("watch",),
     "gan_rec.experiments.settings": ("Settings", "DataOptions"),
     "gan_rec.experiments.run": ("open_run",),
+    "gan_rec.experiments.label_models": ("open_texts", "TextModel"),
     "gan_rec.evaluation.evaluate": ("compare_models",),
     "gan_rec.language.encode": ("load_encoder",),
     "gan_rec.errors": ("UserError",),

@@ -9,11 +9,12 @@ import pytest
 import sklearn.metrics
 from sklearn.model_selection import train_test_split
 
+import gan_rec
 from gan_rec import cli
 from gan_rec.data.labelled import Features, hide_labels, read_labelled
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
-from gan_rec.experiments import label_run
+from gan_rec.experiments import label_models, label_run
 from gan_rec.experiments.labels import Inputs, label_settings, splits
 from gan_rec.experiments.settings import Settings, TextOptions
 from gan_rec.experiments.words import word_scores
@@ -244,7 +245,8 @@ class BagOfWords:
 
 @pytest.fixture
 def bag_of_words(monkeypatch):
-    monkeypatch.setattr(label_run, "load_encoder", lambda name, pooling=None: BagOfWords())
+    for module in (label_run, label_models):
+        monkeypatch.setattr(module, "load_encoder", lambda name, pooling=None: BagOfWords())
 
 
 QUICK = ["--seeds", "2", "--epochs", "12", "--batch-size", "16", "--learning-rate", "0.01", "--quiet"]
@@ -266,6 +268,15 @@ def test_the_whole_task(table, tmp_path, bag_of_words, capsys):
     assert fgm["twin"]["log-loss"]["mean"] > results["models"]["twin"]["log-loss"]["mean"]
     per_text = pd.read_parquet(out / "per_text.parquet")
     assert len(per_text) == 160 * (2 + 2 + 1)
+
+    models = gan_rec.open_texts(out, fold=2)
+    data, rows = models["twin"].table, models["twin"].split.rows[2]
+    told = models["twin"].predict(data.texts[rows].tolist(), progress=False)
+    mine = per_text[(per_text.model == "twin") & (per_text.fold == 2) & (per_text.seed == 1)]
+    np.testing.assert_allclose(told[1], mine.probability, atol=1e-5)
+    assert models["twin"].thresholds.shape == (2,)
+    with pytest.raises(UserError, match="fold 3 is not possible: the run has 2"):
+        gan_rec.open_texts(out, fold=3)
 
     cli.main(["evaluate", str(out), "--format", "json"])
     again = json.loads(capsys.readouterr().out)["models"]

@@ -15,6 +15,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import LabelEvaluation, delong
 from gan_rec.evaluation.significance import holm, summary
 from gan_rec.experiments import label_baselines
+from gan_rec.experiments.choices import OF_LABELS
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
@@ -35,7 +36,7 @@ from gan_rec.files import write_frame, write_text
 from gan_rec.language.encode import load_encoder
 from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints
-from gan_rec.train.fit import Training
+from gan_rec.train.fit import Fit, Training
 from gan_rec.train.tracking import Tracker
 
 _SEED, _FRACTION = 42, 0.2  # the article's
@@ -262,25 +263,43 @@ def _per_row(problem: Problem, evaluations: dict) -> pd.DataFrame:
 
 
 def evaluate_run(directory: Path, on: str = "test") -> dict[str, dict]:
-    """The metrics of both models of a labels run, computed again from its checkpoints.
+    """The metrics of both models of such a run, computed again from its checkpoints.
+
+    Raises:
+        UserError: as `open_labels`; or the run is to be evaluated on another part than test.
+    """
+    if on != "test":
+        task = read_config(directory / "config.json").task
+        raise UserError(f"a run of task {task!r} is evaluated on test, not on {on!r}")
+    _, problem, fits = open_labels(directory)
+    return {
+        name: _summary([evaluate_labels(fit, split) for fit, split in zip(found, problem.parts, strict=True)])
+        for name, found in fits.items()
+    }
+
+
+def open_labels(directory: Path) -> tuple[Config, Problem, dict[str, list[Fit]]]:
+    """A finished run: what it was asked, its data again from the source, and by model the weights of every fold.
 
     Raises:
         UserError: it is no such run, not finished, damaged, or its data have changed since.
     """
+    if not (directory / "config.json").exists():
+        raise UserError(f"{directory} is no run directory: it has no config.json")
     config = read_config(directory / "config.json")
-    if on != "test":
-        raise UserError(f"a run of task {config.task!r} is evaluated on test, not on {on!r}")
+    if config.task not in OF_LABELS:
+        raise UserError(f"the run in {directory} has the task {config.task!r}; this needs one that tells labels")
     if not (directory / "results.json").exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     with Progress(enabled=False) as silent:
         problem = _prepare(config, silent, show=False)
     if problem.split_sha256 != read_json(directory / "results.json").get("split_sha256"):
         raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
-    found = {}
+    fits = {}
     for name, own in {"adversarial": config.settings, "twin": config.settings.twin()}.items():
-        evaluations = []
-        for fold, split in enumerate(problem.parts, start=1):
-            store = Checkpoints(directory / "checkpoints" / f"fold-{fold}" / name)
-            evaluations.append(evaluate_labels(problem.training(own, split, (), store).restore(), split))
-        found[name] = _summary(evaluations)
-    return found
+        stores = [Checkpoints(directory / "checkpoints" / f"fold-{n}" / name) for n in range(1, len(problem.parts) + 1)]
+        fits[name] = [
+            problem.training(own, split, (), store).restore()
+            for split, store in zip(problem.parts, stores, strict=True)
+        ]
+    return config, problem, fits

@@ -1,0 +1,76 @@
+"""Words replaced by their neighbours: inside the ball, readable, worse than drawn at random; and models that say so."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from test_language import installed
+
+from gan_rec.language import load_encoder
+from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
+from gan_rec.robustness.words import Reading, logits_of_words, neighbours, substitute
+
+TEXTS = [
+    "This is a beautiful dress, I love the soft fabric and the bright colour.",
+    "It fell apart after one wash and looks cheap.",
+    "",
+    "The shirt is too small, and the sleeves are far too long for me; very sad about it.",
+]
+LABELS = np.array([1, 0, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    installed("minilm")
+    return load_encoder("minilm", cache=False)
+
+
+@pytest.fixture(scope="module")
+def head():
+    return TextClassifier(384, head=(8,), rngs=nnx.Rngs(0))
+
+
+def test_neighbours_are_words_and_near(encoder):
+    ids = {word: encoder.tokenizer.token_to_id(word) for word in ("beautiful", "dress", "[CLS]", ",")}
+    found = neighbours(encoder, np.array(list(ids.values())), 5, 0.4)
+    words = [[encoder.tokenizer.id_to_token(n) for n in row if n >= 0] for row in found]
+    assert "gorgeous" in words[0] or "lovely" in words[0]
+    assert "dresses" in words[1] and not words[2] and not words[3]  # signs have none
+    assert all(word.isalpha() and own not in row for own, row in zip(ids, words, strict=True) for word in row)
+
+
+def test_what_is_read_without_an_attack_is_what_the_classifier_says(encoder, head):
+    tokens = encoder.tokens(TEXTS)
+    ids, mask = tokens.padded(np.arange(4), 32)
+    words = encoder.model.words(jnp.asarray(ids))
+    reading = Reading(encoder.pooling, encoder.normalised)
+    vectors = jnp.asarray(encoder.encode(TEXTS, progress=False))
+    expected = head.head(vectors, jnp.zeros((4, 0)))
+    np.testing.assert_allclose(logits_of_words(encoder.model, head, words, mask, reading), expected, atol=1e-4)
+    for layers in (encoder.model.stack.part(4), encoder.model):  # the last two, and all: untrained they are the same
+        tuned = TunedTextClassifier(384, layers, head=(8,), rngs=nnx.Rngs(0))
+        np.testing.assert_allclose(logits_of_words(encoder.model, tuned, words, mask, reading), expected, atol=1e-4)
+
+
+def test_the_attack_stays_in_its_ball_and_hurts_more_than_chance(encoder, head):
+    found = substitute(encoder, head, TEXTS, LABELS, 0.3, least=0.3)
+    drawn = substitute(encoder, head, TEXTS, LABELS, 0.3, least=0.3, choose="random")
+    assert (found.moved <= 0.3 + 1e-5).all() and (drawn.moved <= 0.3 + 1e-5).all()
+    assert found.changed[2] == 0 and found.texts[2] == "" and found.changed.sum() > 2
+
+    def loss(p):
+        return -np.log(np.where(LABELS == 1, p, 1 - p))
+
+    assert (loss(found.probabilities) >= loss(found.before) - 1e-6).all()
+    assert loss(found.probabilities).mean() > loss(drawn.probabilities).mean() + 1e-4
+    # What a person reads gives what was measured.
+    vectors = jnp.asarray(encoder.encode(found.texts, progress=False))
+    again = jax.nn.sigmoid(head.head(vectors, jnp.zeros((4, 0))))
+    np.testing.assert_allclose(again, found.probabilities, atol=1e-3)
+
+
+def test_a_ball_of_radius_0_changes_nothing(encoder, head):
+    found = substitute(encoder, head, TEXTS, LABELS, 0.0)
+    assert found.texts == TEXTS and (found.changed == 0).all() and (found.moved == 0).all()
+    np.testing.assert_allclose(found.probabilities, found.before, atol=1e-6)
