@@ -9,7 +9,7 @@ from test_language import installed
 
 from gan_rec.language import load_encoder
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
-from gan_rec.robustness.words import Reading, logits_of_words, neighbours, substitute
+from gan_rec.robustness.words import Reading, logits_of_words, neighbours, substitute, word_shares
 
 TEXTS = [
     "This is a beautiful dress, I love the soft fabric and the bright colour.",
@@ -74,3 +74,22 @@ def test_a_ball_of_radius_0_changes_nothing(encoder, head):
     found = substitute(encoder, head, TEXTS, LABELS, 0.0)
     assert found.texts == TEXTS and (found.changed == 0).all() and (found.moved == 0).all()
     np.testing.assert_allclose(found.probabilities, found.before, atol=1e-6)
+
+
+def test_shares_of_words_are_those_of_the_gradient(encoder, head):
+    (first, _, empty, _) = word_shares(encoder, head, TEXTS, LABELS)
+    assert [token for token, _ in first[:5]] == ["[CLS]", "this", "is", "a", "beautiful"]
+    assert sum(share for _, share in first) == pytest.approx(1, abs=1e-5) and len(empty) == 2
+    ids, mask = encoder.tokens(TEXTS[:1]).padded(np.array([0]), 32)
+    words = encoder.model.words(jnp.asarray(ids))
+    reading = Reading(encoder.pooling, encoder.normalised)
+
+    def logit(words):
+        return logits_of_words(encoder.model, head, words, mask, reading)[0]
+
+    # The slope of the loss is that of the logit times a number, so the shares are the same; by differences.
+    way = jnp.zeros(words.shape).at[0, 4].set(jax.grad(logit)(words)[0, 4])
+    size = 1e-3 / jnp.linalg.norm(way)
+    along = (logit(words + size * way) - logit(words - size * way)) / 2e-3
+    total = jnp.linalg.norm(jax.grad(logit)(words) * mask[..., None])
+    assert float(along / total) ** 2 == pytest.approx(first[4][1], rel=0.05)

@@ -149,6 +149,33 @@ def substitute(
     return _collect(encoder, texts, made)
 
 
+def word_shares(
+    encoder: Encoder, classifier: TextClassifier, texts: list[str], labels: Int[np.ndarray, " N"], longest: int = 128
+) -> list[list[tuple[str, float]]]:
+    """How an attack on word embeddings (FGM) spends its radius: of each text its tokens, and each one's share.
+
+    Shares are those of the squared length of the move, so they sum to 1; see `substitute` for the arguments.
+    """
+    tokens = encoder.tokens(texts)
+    ids, mask = tokens.padded(np.arange(len(texts)), bucket(int(min(tokens.lengths().max(initial=1), longest))))
+    how = Reading(encoder.pooling, encoder.normalised)
+    slopes = np.asarray(_slopes(encoder.model, classifier, ids, mask, labels.astype(np.float32), how=how))
+    squares = np.sum(slopes**2, axis=2)
+    shares = squares / np.maximum(squares.sum(axis=1, keepdims=True), 1e-30)
+    return [
+        [(encoder.tokenizer.id_to_token(int(t)), float(s)) for t, s in zip(row[:n], share, strict=False)]
+        for row, share, n in zip(ids, shares, mask.sum(axis=1).astype(int), strict=True)
+    ]
+
+
+@partial(jax.jit, static_argnames="how")
+def _slopes(model, classifier, ids, mask, labels, *, how: Reading) -> Float[Array, "B T D"]:
+    def loss(words):
+        return jnp.sum(losses.label_rows(logits_of_words(model, classifier, words, mask, how), labels))
+
+    return jax.grad(loss)(model.word_embedding[...][ids]) * mask[..., None]
+
+
 @partial(jax.jit, static_argnames=("how", "choose"))
 def _replace_words(model, classifier, ids, mask, candidates, labels, radius, key, *, how: Reading, choose: str):
     """Attacked ids, probabilities before and after, words changed, and how far they moved."""
