@@ -61,12 +61,12 @@ GAMES = {
     ),
     "text": Game(
         ("fgm", "vat", "pgd", "free", "fgsm", "noise", "clipped-noise", "generator"),
-        {"alpha": 0.5, **_ROWS, "epsilon": 0.1, "form": "alpha", "beta": 0.5},
+        {"alpha": 0.5, **_ROWS, "epsilon": 0.02, "form": "alpha", "beta": 0.5},
         ("bce",),
         own_adversary=True,
     ),
     "rating": Game(
-        ("fgm", "vat", "pgd", "free", "fgsm", "noise", "clipped-noise", "generator"),
+        ("generator", "fgm", "vat", "pgd", "free", "fgsm", "noise", "clipped-noise"),
         {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5},
         ("bce",),
         own_adversary=True,
@@ -149,7 +149,7 @@ RECOMMENDERS = {
     "text-classifier": Recommender(
         {"head": (128, 64), "encoder": "minilm", "pooling": None},
         dict(
-            loss="bce", batch_size=128, epochs=40, patience=8, learning_rate=1e-3, weight_decay=0.1, average=0.8,
+            loss="bce", batch_size=128, epochs=40, patience=8, learning_rate=1e-3, weight_decay=1.0, average=0.8,
             adversary_learning_rate=1e-3, evaluate_every=1, select_on="AUC",
         ),
         games=("text",),
@@ -167,7 +167,7 @@ RECOMMENDERS = {
         games=("text",),
     ),
     "rating-predictor": Recommender(
-        {"encoder": "minilm", "components": 64, "dropout": 0.3, "prior": 1.0},
+        {"encoder": "minilm", "components": 128, "dropout": 0.5, "prior": 1.0},
         dict(
             loss="bce", dim=16, batch_size=1024, epochs=40, patience=8, learning_rate=1e-2, weight_decay=0.0,
             average=0.0, adversary_learning_rate=3e-3, evaluate_every=1, select_on="AUC",

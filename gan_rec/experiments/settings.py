@@ -81,8 +81,8 @@ class Settings:
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
     free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
-    hard-negative: own-scores, hardness; advinfonce: hardness; text, rating: fgm, vat, pgd, free, fgsm, noise,
-    clipped-noise, generator. In embedding, apr, text and rating also a class of your own as
+    hard-negative: own-scores, hardness; advinfonce: hardness; text: fgm, vat, pgd, free, fgsm, noise, clipped-noise,
+    generator; rating: the same, generator first. In embedding, apr, text and rating also a class of your own as
     my_module:MyGenerator (in Python the class itself or an instance), whose code is then run. Default: the first that
     is named here, for apr fgm."""
     loss: str | None = None

@@ -36,7 +36,7 @@ class RatingPredictor(nnx.Module):
     score_has_parameters = True
 
     def __init__(
-        self, n_users: int, n_items: int, dim: int = 16, *, vectors: TextVectors, dropout: float = 0.3,
+        self, n_users: int, n_items: int, dim: int = 16, *, vectors: TextVectors, dropout: float = 0.5,
         prior: float = 1.0, rngs: nnx.Rngs,
     ):  # fmt: skip
         n = vectors.values.shape[1]

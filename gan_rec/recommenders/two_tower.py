@@ -65,8 +65,12 @@ class TwoTower(nnx.Module):
     def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
         """Item representations of `ids`, or of the whole catalogue `[I, D]`."""
         # All texts go through the tower before ids are looked up: a batch of pairs names most items more than once.
-        rows = self.leave(nnx.relu(self.enter(jnp.asarray(self.vectors.values))))
+        rows = self.read(jnp.asarray(self.vectors.values))
         return rows if ids is None else rows[ids]
+
+    def read(self, vectors: Float[Array, "I T"]) -> Float[Array, "I D"]:
+        """Representations of all items, if their texts had these vectors."""
+        return self.leave(nnx.relu(self.enter(vectors)))
 
     def score(self, users: Float[Array, "B D"], items: Float[Array, "*any D"]) -> Float[Array, "B _"]:
         """Scores `[B, I]` or `[B, K]`, see `gan_rec.recommenders.score.dot`."""
@@ -93,7 +97,6 @@ class Hybrid(TwoTower):
         super().__init__(n_users, n_items, dim, rngs=rngs, **options)
         self.item_embedding = nnx.Param(jnp.zeros((n_items, dim)))
 
-    def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
-        """Item representations of `ids`, or of the whole catalogue `[I, D]`."""
-        rows = super().items() + self.item_embedding[...]
-        return rows if ids is None else rows[ids]
+    def read(self, vectors: Float[Array, "I T"]) -> Float[Array, "I D"]:
+        """Representations of all items, if their texts had these vectors."""
+        return super().read(vectors) + self.item_embedding[...]

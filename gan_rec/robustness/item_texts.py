@@ -1,8 +1,6 @@
 """A generator of adversarial item texts: what noise and an item's text vector become, and how a person can read it."""
 
-import copy
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +10,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
-from gan_rec.adversaries import SentenceGenerator, everywhere
+from gan_rec.adversaries import Noise, SentenceGenerator, everywhere
 from gan_rec.data.sampling import Positives
 from gan_rec.games.batches import draw_users
 from gan_rec.recommenders.two_tower import TwoTower
 
-_BATCH = 128
+_BATCH, _DRAWS = 128, 8
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class TextFakes:
         vectors: `[I, T]`, the real ones, as the recommender reads them.
         radius: of the ball around each, relative to its length.
         losses: the recommender's loss on real vectors ("clean"), on random ones of the same distance ("noise"), and on
-            the generator's ("generator"), which are new draws of users.
+            the generator's ("generator"): means over some draws of these, of the same users, who are new draws too.
     """
 
     generator: SentenceGenerator
@@ -71,16 +69,16 @@ def train_text_generator(
         seed: of the initial values and of all that is drawn.
     """
     vectors = jnp.asarray(recommender.vectors.values)
-    begin_key, train_key, *keys = jax.random.split(jax.random.key(seed), 5)
+    begin_key, train_key, noise_key, measure_key = jax.random.split(jax.random.key(seed), 4)
     generator = SentenceGenerator(vectors.shape[1], rngs=nnx.Rngs(begin_key))
     generator = _train(generator, recommender, positives, vectors, radius, train_key, steps)
-    noise = jax.random.normal(keys[0], vectors.shape)
-    moved = {
-        "clean": vectors,
-        "noise": everywhere(radius).step((vectors, vectors[:0]), (noise, noise[:0]))[0],
-        "generator": _fakes(generator, vectors, radius, keys[1]),
-    }
-    found = {name: float(_mean_loss(recommender, positives, rows, keys[2])) for name, rows in moved.items()}
+    found = {"clean": float(_mean_loss(recommender, positives, vectors, measure_key))}
+    for name, adversary in {"noise": Noise(), "generator": generator}.items():
+        each = [
+            _mean_loss(recommender, positives, _fakes(adversary, vectors, radius, key), measure_key)
+            for key in jax.random.split(noise_key, _DRAWS)
+        ]
+        found[name] = float(np.mean(each))
     return TextFakes(generator, np.asarray(vectors), radius, found)
 
 
@@ -89,9 +87,7 @@ def _loss(recommender: TwoTower, positives: Positives, vectors: Float[Array, "I 
     row_key, draw_key = jax.random.split(key)
     rows = positives.active[jax.random.randint(row_key, (_BATCH,), 0, positives.n_active)]
     batch = draw_users(positives, rows, draw_key, reads_history=True, hide=0.2, profile=False)
-    read = copy.copy(recommender)
-    read.vectors = SimpleNamespace(values=vectors)
-    scores = recommender.score(recommender.users(batch.users, batch.history), read.items())
+    scores = recommender.score(recommender.users(batch.users, batch.history), recommender.read(vectors))
     return losses.softmax(scores, batch.targets, 1.0 - batch.history)
 
 
