@@ -2,8 +2,8 @@
 
     GAN_REC_DATA=FOLDER python benchmarks/collm.py --seeds 5 [--smoke]
 
-Titles come with the split, genres from `ml-1m-text/movies.dat` below GAN_REC_DATA, by title. Twice: trained on train alone,
-as the papers on this split do, and refitted on train + validation. Adds lines to benchmarks/results/collm.jsonl.
+Titles come with the split, genres from `ml-1m-text/movies.dat` below GAN_REC_DATA, by title. Twice: trained on train
+alone, as the papers on this split do, and refitted on train + validation. Adds lines to benchmarks/results/collm.jsonl.
 """
 
 import argparse

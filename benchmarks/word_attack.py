@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--radius", type=float, nargs="+", default=[0.1])
     parser.add_argument("--texts", type=int, default=500)
+    parser.add_argument("--smoke", action="store_true", help="nothing is written")
     options = parser.parse_args()
     models = gan_rec.open_texts(options.run)
     rows = models["twin"].split.rows[2]
@@ -65,6 +66,8 @@ def main() -> None:
             print(
                 f"  {attack}: falls by {each['adversarial']:.4f} (twin {each['twin']:.4f}), {share:.2f} of the twin's"
             )
+        if options.smoke:
+            continue
         row = {"run": options.run.name, "radius": radius, "texts": len(sample), "models": table}
         row |= {"environment": environment(data.sha256)}
         RESULTS.parent.mkdir(exist_ok=True)

@@ -9,6 +9,8 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 SMALL = """DATASET = "synthetic"
 OPTIONS = {"seeds": 2, "epochs": 6, "dim": 16, "evaluate_every": 2}"""
+SMALL_TEXTS = """REVIEWS, ROWS = "womens-clothing", 400
+ITEMS, OPTIONS = "ml-100k", {"seeds": 2, "epochs": 3}"""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -16,7 +18,7 @@ def test_notebook_runs(path):
     notebook = nbformat.read(path, as_version=4)
     parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert len(parameters) == 1
-    parameters[0].source = SMALL
+    parameters[0].source = SMALL_TEXTS if "language" in path.stem else SMALL
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
 
 
