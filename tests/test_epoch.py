@@ -11,6 +11,7 @@ from conftest import checkerboard
 from gan_rec.data.sampling import to_device
 from gan_rec.experiments import players
 from gan_rec.experiments.settings import Settings
+from gan_rec.games.joint import Joint
 from gan_rec.train.epoch import Schedule, State, _move_adversary, _move_recommender, epoch, init, play
 
 TRAIN, VALID, _ = checkerboard(16)
@@ -35,7 +36,7 @@ def equal(a, b) -> bool:
 KEYS = jax.vmap(jax.random.key)(jnp.arange(2) + 100)
 
 
-class Saddle:
+class Saddle(Joint):
     """x y: the recommender x minimises it, the adversary y maximises it. Keeps what was drawn, in base n + 1."""
 
     metrics = ("rows",)
