@@ -149,7 +149,7 @@ RECOMMENDERS = {
     "text-classifier": Recommender(
         {"head": (128, 64), "encoder": "minilm", "pooling": None},
         dict(
-            loss="bce", batch_size=128, epochs=40, patience=8, learning_rate=1e-3, weight_decay=1.0, average=0.8,
+            loss="bce", batch_size=256, epochs=60, patience=6, learning_rate=2e-3, weight_decay=1.0, average=0.8,
             adversary_learning_rate=1e-3, evaluate_every=1, select_on="AUC",
         ),
         games=("text",),

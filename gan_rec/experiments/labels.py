@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from gan_rec.adversaries import ATTACKS, everywhere
 from gan_rec.data.labelled import Features, LabelledTexts, hide_labels
@@ -228,18 +228,16 @@ def evaluate_labels(fit: Fit, split: LabelSplit, **attack: Any) -> LabelEvaluati
 
 def _attacked(fit: Fit, split: LabelSplit, attack: str, radius: float, norm: str = "l2") -> Float[np.ndarray, "S n"]:
     """Test predictions when every row is moved by an attack that knows the label and the model."""
-    samples, adversary = split.test.on_device(), ATTACKS[attack]()
+    keys = jax.random.split(jax.random.key(0), len(fit.final.epoch))
+    found = _under_attack(fit.final.recommender, split.test.on_device(), ATTACKS[attack](), radius, keys, norm=norm)
+    return np.asarray(found)[:, : len(split.test)]
 
+
+@partial(jax.jit, static_argnames="norm")
+def _under_attack(classifiers, samples, adversary, radius, keys, *, norm: str) -> Float[Array, "S capacity"]:
     def one(classifier, key, batch):
         clean = classifier.represent(batch)
-        loss = LabelLoss(classifier, batch, "bce", clean)
-        moved = adversary(loss, *clean, key, everywhere(radius, norm))
+        moved = adversary(LabelLoss(classifier, batch, "bce", clean), *clean, key, everywhere(radius, norm))
         return jax.nn.sigmoid(classifier.logits(moved, batch))
 
-    @jax.jit
-    def all_of(classifiers, keys):
-        some = jax.vmap(one, in_axes=(0, 0, None))
-        return for_each_text(partial(some, classifiers, keys), samples)
-
-    keys = jax.random.split(jax.random.key(0), len(fit.final.epoch))
-    return np.asarray(all_of(fit.final.recommender, keys))[:, : len(split.test)]
+    return for_each_text(partial(jax.vmap(one, in_axes=(0, 0, None)), classifiers, keys), samples)
