@@ -15,9 +15,10 @@ from gan_rec.data.labelled import Features, hide_labels, read_labelled
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
 from gan_rec.experiments import label_models, label_run
+from gan_rec.experiments.config import Config
 from gan_rec.experiments.labels import Inputs, label_settings, splits
-from gan_rec.experiments.settings import Settings, TextOptions
-from gan_rec.experiments.words import word_scores
+from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
+from gan_rec.experiments.words import word_counts, word_scores
 from gan_rec.losses import label_divergence, label_rows
 
 BLANK = Inputs(np.zeros((160, 3), np.float32), np.zeros(160, np.int32), 3)
@@ -209,9 +210,9 @@ def test_word_scores_know_no_label_of_their_own_text(table):
     # Where words say nothing of the label, what a text's score says of it is nothing too, in training as in test.
     texts = np.array([f"same{n} again{n}" for n in range(300)] * 2)
     labels = np.random.default_rng(0).permutation(np.arange(600) % 2)
-    own, other = word_scores(texts, labels, (texts,), 0)
+    own, other = word_scores(word_counts(texts), labels, (word_counts(texts),), 0)
     assert abs(metrics.auc(labels, own) - 0.5) < 0.1 and metrics.auc(labels, other) > 0.8
-    own, other = word_scores(np.array(["a", "b"]), np.array([0, 1]), (texts,), 0)  # too few
+    own, other = word_scores(word_counts(np.array(["a", "b"])), np.array([0, 1]), (word_counts(texts),), 0)  # too few
     assert not own.any() and not other.any()
 
 
@@ -292,6 +293,15 @@ def test_a_run_is_repeated_from_its_config(table, tmp_path, bag_of_words):
     cli.main(["train", "--config", str(tmp_path / "a/config.json"), "--quiet", "--out", str(tmp_path / "b")])
     first, second = (json.loads((tmp_path / run / "results.json").read_text()) for run in "ab")
     assert first["models"] == second["models"]
+
+
+def test_a_config_keeps_names_and_makes_paths_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for dataset, encoder in (("womens-clothing", "minilm"), ("shop.csv", "my-model")):
+        written = json.loads(Config("labels", DataOptions(dataset), Settings(encoder=encoder)).text_of())
+        named = dataset == "womens-clothing"
+        assert written["dataset"] == (dataset if named else str(tmp_path / dataset))
+        assert written["encoder"] == (encoder if named else str(tmp_path / encoder))
 
 
 def test_a_stopped_run_goes_on_to_the_same_results(table, tmp_path, bag_of_words, monkeypatch):

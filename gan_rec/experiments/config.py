@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import gan_rec
 from gan_rec import data
+from gan_rec.data.labelled import NAMED_TABLES
 from gan_rec.errors import UserError
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
+from gan_rec.language.models import KNOWN
 
 TASKS = ("ranking", "labels", "ratings")
 
@@ -40,8 +43,12 @@ class Config:
         config = {"gan_rec": gan_rec.__version__, "task": self.task}
         for part in parts:
             config |= dataclasses.asdict(part)
-        config |= {"ks": list(self.ks), "dataset": _lasting(self.data.dataset)}
-        config |= {"item_text": None if self.data.item_text is None else str(Path(self.data.item_text).absolute())}
+        named = {
+            "dataset": {d.name for d in data.named_datasets()} | {*NAMED_TABLES},
+            "encoder": KNOWN,
+            "item_text": (),
+        }
+        config |= {name: _lasting(config[name], names) for name, names in named.items()} | {"ks": list(self.ks)}
         try:
             return json.dumps(config, indent=1)
         except TypeError as error:
@@ -85,7 +92,6 @@ def read_config(path: Path) -> Config:
     return Config(task, parts[0], parts[1], ks, parts[2])
 
 
-def _lasting(dataset: str) -> str:
+def _lasting(path: str | None, names: Collection[str]) -> str | None:
     """A path that still means the same from another directory; names stay."""
-    named = {d.name for d in data.named_datasets()}
-    return dataset if dataset in named else str(Path(dataset).absolute())
+    return path if path is None or path in names else str(Path(path).expanduser().absolute())

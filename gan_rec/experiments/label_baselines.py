@@ -1,6 +1,7 @@
 """What an adversarial classifier of texts has to beat: the majority, and TF-IDF with logistic regression."""
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import expit
 
 from gan_rec.data.ratings import RatedPairs
@@ -16,22 +17,22 @@ def majority(split: LabelSplit) -> LabelEvaluation:
     return LabelEvaluation(split.test.labels, probabilities, np.array([0.5]))
 
 
-def tfidf(split: LabelSplit, texts: np.ndarray) -> LabelEvaluation:
+def tfidf(split: LabelSplit, counts: csr_array) -> LabelEvaluation:
     """Words and pairs of words, weighed by TF-IDF, in a logistic regression; its strength chosen on validation.
 
     Args:
         split: the parts.
-        texts: `[N]`, all texts of the table.
+        counts: `[N, W]`, of `word_counts`, of all texts of the table.
     """
-    train, valid, test = (texts[rows] for rows in split.rows)
     known, labels = split.train.known, split.train.labels
+    train, valid, test = split.rows[0][known], *split.rows[1:]
     try:
-        scores = WordModel(train[known], labels[known], *STRENGTHS)(valid)
+        scores = WordModel(counts[train], labels[known], *STRENGTHS)(counts[valid])
     except ValueError:  # no word occurs twice
         return majority(split)
     best = int(np.argmax([auc(split.valid.labels, each) for each in scores]))
-    both = np.concatenate([train[known], valid]), np.concatenate([labels[known], split.valid.labels])
-    found = WordModel(*both, STRENGTHS[best])(test)
+    both = np.concatenate([train, valid]), np.concatenate([labels[known], split.valid.labels])
+    found = WordModel(counts[both[0]], both[1], STRENGTHS[best])(counts[test])
     threshold = best_threshold(split.valid.labels, expit(scores[best]))
     return LabelEvaluation(split.test.labels, expit(found), np.array([threshold]))
 

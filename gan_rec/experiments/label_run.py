@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from gan_rec.experiments.labels import (
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.ratings import read_ratings
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions, check_types
+from gan_rec.experiments.words import word_counts
 from gan_rec.files import write_frame, write_text
 from gan_rec.language.encode import load_encoder
 from gan_rec.progress import Progress
@@ -147,6 +148,7 @@ def _of_texts(config: Config, progress: Progress, *, show: bool) -> Problem:
     encoder = load_encoder(settings.encoder, pooling=settings.pooling)
     inputs = read_inputs(encoder, table.texts.tolist(), settings, progress=show)
     seed = _SEED if options.split_seed is None else options.split_seed
+    counts = cache(lambda: word_counts(table.texts))
     fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
     how = {name: _FRACTION if value is None else value for name, value in fractions.items()} | {"seed": seed}
     return Problem(
@@ -154,7 +156,7 @@ def _of_texts(config: Config, progress: Progress, *, show: bool) -> Problem:
         parts=list(splits(table, inputs, text, **how)), folded=bool(text.folds),
         training=partial(_text_training, inputs, text.word_scores),
         baselines={
-            "majority": label_baselines.majority, "TF-IDF": lambda split: label_baselines.tfidf(split, table.texts),
+            "majority": label_baselines.majority, "TF-IDF": lambda split: label_baselines.tfidf(split, counts()),
         },
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import METRICS, UAUC, LabelEvaluation, best_threshold
 from gan_rec.experiments import choices, players
 from gan_rec.experiments.settings import Settings, TextOptions
-from gan_rec.experiments.words import word_scores
+from gan_rec.experiments.words import word_counts, word_scores
 from gan_rec.games.labels import LabelLoss
 from gan_rec.language.encode import Encoder
 from gan_rec.train.fit import Fit, Observer, Store, Training
@@ -123,6 +123,7 @@ def splits(
     Raises:
         UserError: too few texts of a class.
     """
+    counts = word_counts(data.texts) if options.word_scores else None
     for train_rows, test_rows in _outer(data.labels, options.folds, test, seed):
         permuted = np.random.RandomState(seed).permutation(len(train_rows))
         n_valid = int(np.ceil(valid * len(train_rows)))
@@ -136,7 +137,7 @@ def splits(
         features = Features(tables[0].columns)
         columns = [features(table.columns) for table in tables]
         if options.word_scores:
-            scores = _word_scores(tables, seed)
+            scores = _word_scores([counts[rows] for rows in parts], tables[0], seed)
             columns = [np.column_stack(each).astype(np.float32) for each in zip(columns, scores, strict=True)]
         encoded = [
             EncodedTexts(inputs.values[rows], inputs.lengths[rows], further, table.labels, table.known)
@@ -145,12 +146,11 @@ def splits(
         yield LabelSplit(*encoded, rows=parts)
 
 
-def _word_scores(tables: tuple[LabelledTexts, ...], seed: int) -> list[Float[np.ndarray, " n"]]:
+def _word_scores(counts: list, train: LabelledTexts, seed: int) -> list[Float[np.ndarray, " n"]]:
     """See `word_scores`; training texts without a known label are scored as further ones."""
-    train, *others = tables
     known = train.known
-    further = (train.texts[~known], *(table.texts for table in others))
-    own, hidden, *rest = word_scores(train.texts[known], train.labels[known], further, seed)
+    further = (counts[0][~known], *counts[1:])
+    own, hidden, *rest = word_scores(counts[0][known], train.labels[known], further, seed)
     scores = np.zeros(len(train))
     scores[known], scores[~known] = own, hidden
     return [scores, *rest]

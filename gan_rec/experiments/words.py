@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_array
 
 from gan_rec.evaluation.labels import auc
 from gan_rec.language.files import need
@@ -10,11 +11,23 @@ STRENGTHS = (1.0, 4.0, 16.0)  # C of the logistic regression
 _PARTS = 5  # of the cross-fitting
 
 
+def word_counts(texts: np.ndarray) -> csr_array:
+    """How often each word, and each pair of neighbours, stands in each of N texts, `[N, W]`.
+
+    W may be 0: what stands in one text alone is left out.
+    """
+    vectorizer = need("sklearn.feature_extraction.text").CountVectorizer(ngram_range=(1, 2), min_df=2)
+    try:
+        return csr_array(vectorizer.fit_transform(texts))
+    except ValueError:  # no word is left
+        return csr_array((len(texts), 0))
+
+
 class WordModel:
     """Log-odds of the label 1 from the words of a text.
 
     Args:
-        texts: N, to learn from.
+        counts: `[N, W]` of `word_counts`, to learn from; words that stand in one of these texts alone are not used.
         labels: 0 or 1.
         strength: C, inverse strength of the regularisation; more than one are more models over the same words.
 
@@ -22,23 +35,25 @@ class WordModel:
         ValueError: no word stands in two texts.
     """
 
-    def __init__(self, texts: np.ndarray, labels: Int[np.ndarray, " N"], *strength: float):
-        vectorizer = need("sklearn.feature_extraction.text").TfidfVectorizer
+    def __init__(self, counts: csr_array, labels: Int[np.ndarray, " N"], *strength: float):
         regression = need("sklearn.linear_model").LogisticRegression
-        self._counts = vectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-        x = self._counts.fit_transform(texts)
+        self._used = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) > 1)
+        if len(self._used) == 0:
+            raise ValueError("no word stands in two texts")
+        self._weigh = need("sklearn.feature_extraction.text").TfidfTransformer(sublinear_tf=True)
+        x = self._weigh.fit_transform(counts[:, self._used])
         self._models = [regression(C=c, max_iter=1000, solver="liblinear").fit(x, labels) for c in strength]
 
-    def __call__(self, texts: np.ndarray) -> Float[np.ndarray, "C n"]:
-        """The log-odds that each of the models gives to n texts."""
-        if len(texts) == 0:
+    def __call__(self, counts: csr_array) -> Float[np.ndarray, "C n"]:
+        """The log-odds that each of the models gives to n texts, of which `counts` are the words."""
+        if counts.shape[0] == 0:
             return np.zeros((len(self._models), 0))
-        x = self._counts.transform(texts)
+        x = self._weigh.transform(counts[:, self._used])
         return np.stack([model.decision_function(x) for model in self._models])
 
 
 def word_scores(
-    texts: np.ndarray, labels: Int[np.ndarray, " N"], others: tuple[np.ndarray, ...], seed: int
+    counts: csr_array, labels: Int[np.ndarray, " N"], others: tuple[csr_array, ...], seed: int
 ) -> tuple[Float[np.ndarray, " n"], ...]:
     """Log-odds for the texts that a classifier will train on, and for the others.
 
@@ -46,22 +61,23 @@ def word_scores(
     have not seen them (cross-fitting, Wolpert, Neural Networks 1992), and by the strength that does this best.
 
     Args:
-        texts: N training texts whose labels are known.
+        counts: words of N training texts whose labels are known.
         labels: theirs.
-        others: groups of further texts.
+        others: of groups of further texts.
         seed: of the parts.
 
     Returns:
         One array for the training texts, then one for each group; zeros where texts are too few to learn from.
     """
-    scores = np.zeros((len(STRENGTHS), len(texts)))
-    part = np.random.default_rng(seed).permutation(len(texts)) % _PARTS
+    n_texts = counts.shape[0]
+    scores = np.zeros((len(STRENGTHS), n_texts))
+    part = np.random.default_rng(seed).permutation(n_texts) % _PARTS
     try:
         for n in range(_PARTS):
             if len(np.unique(labels[part != n])) == 2 and (part == n).any():
-                scores[:, part == n] = WordModel(texts[part != n], labels[part != n], *STRENGTHS)(texts[part == n])
+                scores[:, part == n] = WordModel(counts[part != n], labels[part != n], *STRENGTHS)(counts[part == n])
         best = STRENGTHS[int(np.argmax([auc(labels, each) for each in scores]))]
-        model = WordModel(texts, labels, best)
+        model = WordModel(counts, labels, best)
     except ValueError:
-        return tuple(np.zeros(len(group)) for group in (texts, *others))
+        return tuple(np.zeros(group.shape[0]) for group in (counts, *others))
     return scores[STRENGTHS.index(best)], *(model(group)[0] for group in others)
