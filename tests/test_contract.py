@@ -58,14 +58,19 @@ TABLE = table()
 IDS = ["-".join(map(str, (*row[:3], *(v for k, v in row[3] if k not in SMALL)))) for row in TABLE]
 
 
-def _slow(row) -> bool:
-    """The recommenders over texts meet most games and adversaries in the slow lane alone."""
-    if row[1] == "tuned-text-classifier":
-        return row[2] not in ("fgm", "free")
-    return row[1] in ("two-tower", "hybrid") and not (row[0] == "embedding" and row[2] in ("generator", "fgm"))
+def _marks(row, earlier):
+    """The fast lane takes all adversaries against one recommender, and every game x recommender once."""
+    slow = {
+        "tuned-text-classifier": row[2] not in ("fgm", "free"),
+        "two-tower": row[0] != "embedding" or row[2] not in ("generator", "fgm"),
+        "hybrid": row[0] != "embedding" or row[2] not in ("generator", "fgm"),
+    }
+    if slow.get(row[1], False):
+        return pytest.mark.slow
+    return pytest.mark.long if row[:2] != ("embedding", "mf") and row[:2] in earlier else ()
 
 
-MARKED = [pytest.param(row, marks=pytest.mark.slow if _slow(row) else ()) for row in TABLE]
+MARKED = [pytest.param(row, marks=_marks(row, {each[:2] for each in TABLE[:n]})) for n, row in enumerate(TABLE)]
 
 
 @pytest.mark.parametrize("row", MARKED, ids=IDS)

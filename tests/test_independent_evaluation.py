@@ -26,7 +26,7 @@ def independent(recommended: pd.DataFrame, test: pd.DataFrame) -> dict[str, floa
 
 def test_csv_against_test_file(data_folder, tmp_path):
     data, out = data_folder / "cfgan-ml100k", tmp_path / "run"
-    cli.main(f"train --dataset {data} --seeds 2 --epochs 3 --dim 32 --out {out} --quiet".split())
+    cli.main(f"train --dataset {data} --seeds 2 --epochs 2 --dim 8 --no-refit --out {out} --quiet".split())
     train, test = (
         pd.read_csv(data / f"{part}.txt", sep=" ", names=["user", "item", "rating"]) for part in ("train", "test")
     )

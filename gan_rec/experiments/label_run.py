@@ -131,20 +131,19 @@ def train_labels(
 def _prepare(config: Config, progress: Progress, *, show: bool) -> Problem:
     check_types(config.data)
     check_types(config.text)
-    problem = _of_texts(config, progress, show=show) if config.task == "labels" else _of_ratings(config)
-    if config.task != "labels":
-        progress.say(f"{problem.name}: {len(problem):,} {problem.things}")
-        for note in problem.notes:
-            progress.say(f"  note: {note}")
-    return problem
+    return (_of_texts if config.task == "labels" else _of_ratings)(config, progress, show)
 
 
-def _of_texts(config: Config, progress: Progress, *, show: bool) -> Problem:
+def _say(progress: Progress, name: str, count: str, notes: tuple[str, ...]) -> None:
+    progress.say(f"{name}: {count}")
+    for note in notes:
+        progress.say(f"  note: {note}")
+
+
+def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     options, settings, text = config.data, config.settings, config.text
     table = read_labelled(options.dataset, text.text_column, text.label_column, text.feature_column)
-    progress.say(f"{table.name}: {len(table):,} texts")
-    for note in table.notes:
-        progress.say(f"  note: {note}")
+    _say(progress, table.name, f"{len(table):,} texts", table.notes)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling)
     inputs = read_inputs(encoder, table.texts.tolist(), settings, progress=show)
     seed = _SEED if options.split_seed is None else options.split_seed
@@ -165,8 +164,9 @@ def _text_training(inputs: Inputs, scored: bool, settings, split: LabelSplit, ob
     return label_training(settings, inputs, split, observers, store, scored=scored)
 
 
-def _of_ratings(config: Config) -> Problem:
+def _of_ratings(config: Config, progress: Progress, show: bool) -> Problem:
     found, refit = read_ratings(config.data, config.settings), config.settings.refit
+    _say(progress, found.name, f"{sum(map(len, found.split.rows)):,} ratings", found.notes)
     return Problem(
         task="ratings", name=found.name, things="ratings", notes=found.notes, sha256=found.sha256,
         parts=[found.split], folded=False, training=found.training,
