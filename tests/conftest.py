@@ -24,6 +24,16 @@ def quick_compilation(tmp_path_factory, request):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.fixture
+def optimised():
+    """For a test that computes more than it compiles."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)
+
+
 _FINISHED = itertools.count(1)
 
 

@@ -24,9 +24,9 @@ def independent(recommended: pd.DataFrame, test: pd.DataFrame) -> dict[str, floa
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
-def test_csv_against_test_file(data_folder, tmp_path):
+def test_csv_against_test_file(data_folder, tmp_path, optimised):
     data, out = data_folder / "cfgan-ml100k", tmp_path / "run"
-    cli.main(f"train --dataset {data} --seeds 2 --epochs 2 --dim 8 --no-refit --out {out} --quiet".split())
+    cli.main(f"train --dataset {data} --seeds 2 --epochs 3 --dim 32 --no-refit --out {out} --quiet".split())
     train, test = (
         pd.read_csv(data / f"{part}.txt", sep=" ", names=["user", "item", "rating"]) for part in ("train", "test")
     )

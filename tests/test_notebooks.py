@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 SMALL = """DATASET = "synthetic"
 OPTIONS = {"seeds": 2, "epochs": 6, "dim": 16, "evaluate_every": 2}"""
-SMALL_TEXTS = """REVIEWS, ROWS = "womens-clothing", 400
+SMALL_TEXTS = """REVIEWS, ROWS, ATTACKED = "womens-clothing", 400, 16
 ITEMS, OPTIONS = "ml-100k", {"seeds": 2, "epochs": 3}"""
 
 
