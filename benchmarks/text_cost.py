@@ -36,7 +36,7 @@ def program(encoder, options, steps: int, case: dict):
         game="text", recommender="tuned-text-classifier", trainable=options.trainable, batch_size=options.batch, **case
     ).resolved()
     depth, rng, n = encoder.model.stack.depth, np.random.default_rng(0), steps * options.batch
-    layers = encoder.model if options.trainable > depth else encoder.model.stack.part(depth - options.trainable)
+    layers = encoder.model if options.trainable > depth else encoder.model.stack.upper(depth - options.trainable)
     if options.trainable > depth:
         inputs = rng.integers(1000, 20000, (n, options.length)).astype(np.int32)
     else:

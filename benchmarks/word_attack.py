@@ -30,8 +30,9 @@ def falls(model, sample, texts, labels, radius: float) -> dict:
         def accuracy(probabilities, threshold=threshold):
             return float(np.mean((probabilities >= threshold) == (labels == 1)))
 
-        moved = substitute(model.encoder, classifier, texts, labels, radius, seed=seed)
-        drawn = substitute(model.encoder, classifier, texts, labels, radius, seed=seed, choose="random")
+        how = {"longest": model.longest, "seed": seed}
+        moved = substitute(model.encoder, classifier, texts, labels, radius, **how)
+        drawn = substitute(model.encoder, classifier, texts, labels, radius, choose="random", **how)
         found["before"].append(accuracy(moved.before))
         found["fgm"].append(accuracy(whole[seed][sample]))
         found["words"].append(accuracy(moved.probabilities))

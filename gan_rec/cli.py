@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -78,8 +78,11 @@ class Train:
         """Train and print the tables."""
         out = self._directory()
         how = {"resume": self.resume, "quiet": self.quiet}
-        if self.task != "labels" and self.text != TextOptions():
-            raise UserError("columns of text, folds and encoders are options of --task labels")
+        given = [f.name for f in fields(self.text) if getattr(self.text, f.name) != getattr(TextOptions(), f.name)]
+        if self.task != "labels" and given:
+            raise UserError(f"{', '.join(given)}: only --task labels has such options, this is --task {self.task}")
+        if self.task != "ranking" and self.k != DEFAULT_KS:
+            raise UserError(f"k is an option of rankings; --task {self.task} has no lists to cut off")
         if self.task != "ranking":
             from gan_rec.experiments.label_run import train_labels
             from gan_rec.experiments.label_tables import labels_table as table

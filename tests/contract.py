@@ -68,7 +68,8 @@ def rating_case(settings):
     pairs_, rng = pairs(), np.random.default_rng(2)
     history = rng.integers(0, 256, (len(pairs_), 2), np.uint8)
     labels = rng.integers(0, 2, len(pairs_)).astype(np.int32)
-    return makers, RatedPairs(pairs_.users, pairs_.items, history, labels, N_USERS, N_ITEMS).on_device()
+    earlier = np.sort(rng.integers(0, 9, (len(pairs_), 2)))
+    return makers, RatedPairs(pairs_.users, pairs_.items, history, earlier, labels, N_USERS, N_ITEMS).on_device()
 
 
 def text_case(settings):
@@ -82,7 +83,7 @@ def text_case(settings):
         model = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), model)  # else its attention is flat
         whole = settings.trainable > model.stack.depth
         inputs = rng.integers(0, 9, (14, 3)) if whole else rng.normal(size=(14, 3, 6)).astype(np.float16)
-        layers = model if whole else model.stack.part(2 - settings.trainable)
+        layers = model if whole else model.stack.upper(2 - settings.trainable)
     texts = EncodedTexts(inputs, lengths, rng.normal(size=(14, 2)).astype(np.float32), labels, np.ones(14, bool))
     makers = (
         players.make_classifier(settings, dim, 2, layers),

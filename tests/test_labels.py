@@ -1,12 +1,16 @@
 """Labels of texts: metrics against scikit-learn, tables as people have them, and the whole task."""
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
+from flax import nnx
 from sklearn.model_selection import train_test_split
 
 import gan_rec
@@ -14,12 +18,13 @@ from gan_rec import cli
 from gan_rec.data.labelled import Features, hide_labels, read_labelled
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
-from gan_rec.experiments import label_models, label_run
+from gan_rec.experiments import label_baselines, label_models, label_run
 from gan_rec.experiments.config import Config
-from gan_rec.experiments.labels import Inputs, label_settings, splits
+from gan_rec.experiments.labels import Inputs, evaluate_labels, label_settings, splits
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 from gan_rec.experiments.words import word_counts, word_scores
 from gan_rec.losses import label_divergence, label_rows
+from gan_rec.recommenders import TextClassifier
 
 BLANK = Inputs(np.zeros((160, 3), np.float32), np.zeros(160, np.int32), 3)
 
@@ -126,7 +131,11 @@ def test_columns_are_joined_and_gzip_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ([("a", 1), ("b", 2)], {}, "1 rows are neither 0/1, true/false nor yes/no, the first is '2' in row 3"),
+        (
+            [("a", 1), ("b", 2)],
+            {},
+            "1 rows are neither 0/1, true/false nor yes/no, the first is '2' in row 2 of the data",
+        ),
         ([("a", 1), ("b", 1)], {}, "every label is the same"),
         ([("1", 1), ("2.5", 0), ("", 0)], {}, "the text column 'item_description' holds numbers, for example '1'"),
         ([("a", 1), ("b", 0)], {"label_column": "y"}, "has no label column 'y'; it has 'item_description'"),
@@ -152,12 +161,20 @@ def test_what_is_no_table_is_named(tmp_path):
         read_labelled("nothing")
 
 
+def test_a_row_longer_than_the_header_is_named(tmp_path):
+    (tmp_path / "x.csv").write_text("item_description,is_recommended\nA dress, love,1\nA coat, awful,0\n")
+    with pytest.raises(UserError, match="has rows longer than its header; put texts with commas in quotes"):
+        read_labelled(tmp_path / "x.csv")
+
+
 def test_features_learn_from_training_alone():
     features = Features(pd.DataFrame({"age": ["10", "30", ""], "kind": ["a", "b", "a"]}))
     made = features(pd.DataFrame({"age": ["20", "", "40"], "kind": ["b", "c", "a"]}))
     np.testing.assert_allclose(made, [[0, 0, 1], [0, 0, 0], [2, 1, 0]], atol=1e-6)
     with pytest.raises(UserError, match="'id' has 101 categories; at most 100"):
         Features(pd.DataFrame({"id": [f"x{i}" for i in range(101)]}))
+    with pytest.raises(UserError, match="'age' has infinite numbers"):
+        Features(pd.DataFrame({"age": ["1", "inf"]}))
 
 
 @pytest.fixture
@@ -192,12 +209,22 @@ def test_folds_test_every_text_once(table):
         list(splits(data, BLANK, TextOptions(folds=150), test=0.2, valid=0.2, seed=1))
 
 
-def test_hidden_labels_are_hidden_in_training_alone(table):
+def test_hidden_labels_are_hidden_from_all_that_learns(table):
     data = read_labelled(table)
     (split,) = splits(data, BLANK, TextOptions(labelled=0.1), test=0.2, valid=0.2, seed=3)
     seen = split.train.labels[split.train.known]
     assert len(seen) == round(0.1 * np.sum(split.train.labels == 1)) + round(0.1 * np.sum(split.train.labels == 0))
-    assert set(seen) == {0, 1} and split.valid.known.all() and split.test.known.all()
+    assert set(seen) == {0, 1} and split.test.known.all()
+    assert 2 <= split.valid.known.sum() < 6  # the refit learns from no more of them, a baseline neither
+    refitted = split.train.concat(split.valid).on_device()
+    assert int(refitted.n_labelled) == len(seen) + split.valid.known.sum()
+    hidden = [
+        dataclasses.replace(p, labels=np.where(p.known, p.labels, 1 - p.labels)) for p in (split.train, split.valid)
+    ]
+    other = dataclasses.replace(split, train=hidden[0], valid=dataclasses.replace(hidden[1], labels=split.valid.labels))
+    counts = word_counts(data.texts)
+    for baseline in (label_baselines.majority, lambda s: label_baselines.tfidf(s, counts)):
+        np.testing.assert_array_equal(baseline(split).probabilities, baseline(other).probabilities)
     with pytest.raises(UserError, match="labelled must be above 0"):
         hide_labels(data, 0.0, 0)
 
@@ -235,6 +262,8 @@ def test_settings_of_the_task():
 
 class BagOfWords:
     """Stands in for a language model: a random direction for every word."""
+
+    sha256 = "bag of words"
 
     def encode(self, texts, progress=True):
         def vector(word):
@@ -295,6 +324,64 @@ def test_a_run_is_repeated_from_its_config(table, tmp_path, bag_of_words):
     assert first["models"] == second["models"]
 
 
+def test_test_labels_choose_nothing(table):
+    """Neither thresholds nor the strength of TF-IDF; but validation's do."""
+    data = read_labelled(table)
+    inputs = Inputs(np.random.default_rng(0).normal(size=(160, 3)).astype(np.float32), np.zeros(160, np.int32), 3)
+    (split,) = splits(data, inputs, TextOptions(), test=0.2, valid=0.2, seed=1)
+    classifiers = jax.vmap(lambda key: TextClassifier(3, rngs=nnx.Rngs(key)))(jax.random.split(jax.random.key(0)))
+    fit = SimpleNamespace(
+        selected=SimpleNamespace(recommender=classifiers), final=SimpleNamespace(recommender=classifiers)
+    )
+
+    def turned(part):
+        return dataclasses.replace(part, labels=1 - part.labels)
+
+    counts = word_counts(data.texts)
+    for evaluate in (lambda s: evaluate_labels(fit, s), lambda s: label_baselines.tfidf(s, counts)):
+        found = evaluate(split)
+        same = evaluate(dataclasses.replace(split, test=turned(split.test)))
+        np.testing.assert_array_equal(found.thresholds, same.thresholds)
+        np.testing.assert_array_equal(found.probabilities, same.probabilities)
+        other = evaluate(dataclasses.replace(split, valid=turned(split.valid)))
+        assert (found.thresholds != other.thresholds).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--test-fraction", "nan"], "test_fraction must lie between 0 and 1, got nan"),
+        (["--valid-fraction", "-0.2"], "valid_fraction must lie between 0 and 1, got -0.2"),
+        (["--split-seed", "-1"], "split_seed must be 0 to"),
+        (["--split", "temporal"], "split is no option of texts with labels; allowed: dataset, test_fraction"),
+        (["--k", "3"], "k is an option of rankings"),
+        (["--head", "0"], "head must be whole numbers above 0, got [0]"),
+        (["--balance", "validation"], "balance 'validation' needs a game that ranks items"),
+        (["--labelled", "0.5", "--radii", "by-loss"], "radii 'by-loss' reads the loss of every text"),
+    ],
+)
+def test_mistakes_leave_nothing_behind(table, tmp_path, bag_of_words, capsys, options, message):
+    arguments = ["train", "--task", "labels", "--dataset", str(table), "--out", str(tmp_path / "x"), "--quiet"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, *options])
+    assert stop.value.code == 2 and message in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_a_metric_that_is_nowhere_defined_cannot_choose(table, tmp_path, bag_of_words, monkeypatch, capsys):
+    monkeypatch.setattr(metrics.LabelEvaluation, "per_seed", lambda self, metric: np.full(2, np.nan))
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--task", "labels", "--dataset", str(table), *QUICK, "--out", str(tmp_path / "x")])
+    assert "AUC is undefined on the validation part in every epoch" in capsys.readouterr().err
+
+
+def test_a_run_notices_another_language_model(table, tmp_path, bag_of_words, monkeypatch):
+    out = tmp_path / "run"
+    cli.main(["train", "--task", "labels", "--dataset", str(table), "--out", str(out), *QUICK])
+    monkeypatch.setattr(BagOfWords, "sha256", "another")
+    with pytest.raises(UserError, match="are not those that the run in"):
+        gan_rec.open_texts(out)
+
+
 def test_a_config_keeps_names_and_makes_paths_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for dataset, encoder in (("womens-clothing", "minilm"), ("shop.csv", "my-model")):
@@ -308,7 +395,7 @@ def test_a_stopped_run_goes_on_to_the_same_results(table, tmp_path, bag_of_words
     arguments = ["train", "--task", "labels", "--dataset", str(table), *QUICK]
     cli.main([*arguments, "--out", str(tmp_path / "whole")])
 
-    def die(split, texts):
+    def die(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
@@ -324,4 +411,4 @@ def test_a_stopped_run_goes_on_to_the_same_results(table, tmp_path, bag_of_words
 def test_options_of_texts_need_the_task(capsys, tmp_path):
     with pytest.raises(SystemExit):
         cli.main(["train", "--dataset", "synthetic", "--folds", "3", "--out", str(tmp_path / "x")])
-    assert "are options of --task labels" in capsys.readouterr().err
+    assert "folds: only --task labels has such options, this is --task ranking" in capsys.readouterr().err

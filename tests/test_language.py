@@ -167,6 +167,42 @@ def test_another_architecture_is_refused(folder):
         load_encoder(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("config.json", {"num_attention_heads": 7}, "hidden_size 384 is no multiple of num_attention_heads"),
+        ("config.json", {"num_hidden_layers": 0}, "must give num_hidden_layers as whole numbers above 0"),
+        ("config.json", {"layer_norm_eps": "abc"}, "layer_norm_eps must be a number, got 'abc'"),
+        ("config.json", {"hidden_act": ["gelu"]}, r"unknown hidden_act \['gelu'\]; allowed: gelu"),
+        ("config.json", {"position_embedding_type": "relative_key"}, "unknown position_embedding_type 'relative_key'"),
+        ("sentence_bert_config.json", [], "must hold a JSON object"),
+        ("sentence_bert_config.json", {"max_seq_length": None}, "max_seq_length must be a number above 0, got None"),
+        ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length must be a number above 0, got 0"),
+        ("modules.json", {}, "must hold a JSON list"),
+    ],
+)
+def test_a_folder_that_says_something_else_is_refused(folder, file, changes, message):
+    path = folder / file
+    known = json.loads(path.read_text()) if path.exists() and file == "config.json" else {}
+    path.write_text(json.dumps(known | changes if changes and isinstance(changes, dict) else changes))
+    with pytest.raises(UserError, match=message):
+        load_encoder(str(folder))
+
+
+def test_vectors_of_another_configuration_are_others(folder):
+    before = load_encoder(str(folder)).sha256
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 6}))
+    assert load_encoder(str(folder)).sha256 != before
+
+
+def test_texts_are_cut_between_their_special_tokens(minilm):
+    ids, lengths = minilm.padded(["one two three four five six seven", "one"], 5)
+    first, last = (minilm.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+    assert lengths.tolist() == [5, 3] and ids[:, 0].tolist() == [first, first]
+    assert ids[0, 4] == ids[1, 2] == last
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
@@ -246,6 +282,14 @@ def tiny():
     return jax.tree.map(lambda x: 3 * x, decoder.Decoder(TINY, rngs=nnx.Rngs(0)))
 
 
+def test_lower_and_upper_layers_are_the_whole(tiny):
+    """The norm after the last layer is the upper part's, however small that is."""
+    words, mask = tiny.words(jnp.array([[3, 1, 4, 1, 5]])), jnp.ones((1, 5))
+    for n in (0, 1, 2):
+        states = tiny.stack.lower(n)(words, mask) if n else words
+        np.testing.assert_allclose(tiny.stack.upper(n)(states, mask), tiny(words, mask), atol=1e-5)
+
+
 def test_padding_changes_no_state(tiny):
     ids, mask = jnp.array([[3, 1, 4, 1, 5]]), jnp.ones((1, 5))
     alone = tiny(tiny.words(ids), mask)
@@ -298,7 +342,7 @@ def test_a_decoder_by_hand(tiny):
         normed = norm(states, layer.inner_norm.scale[...])
         gate = normed @ layer.gate.kernel[...]
         states = states + gate / (1 + np.exp(-gate)) * (normed @ layer.inner.kernel[...]) @ layer.outer.kernel[...]
-    states = norm(states, weights.final_norm.scale[...])
+    states = norm(states, weights.stack.norm.scale[...])
     found = tiny(tiny.words(ids[None]), jnp.ones((1, 5)))
     np.testing.assert_allclose(found[0], states, atol=1e-4)
     np.testing.assert_allclose(tiny.logits(found)[0], states @ weights.word_embedding[...].T, atol=1e-3)

@@ -51,6 +51,19 @@ def test_a_history_is_what_was_liked_before():
             own = by_hand[(by_hand.user == user) & (by_hand.time < time) & (by_hand.rating >= 4)]
             assert sorted(part.item_ids[bits(pairs.history[n], 30) == 1]) == sorted(own.item)
             assert item not in own.item.tolist()
+            rated = by_hand[(by_hand.user == user) & (by_hand.time < time)]
+            assert pairs.earlier[n].tolist() == [len(own), len(rated)]
+
+
+def test_a_split_that_is_not_in_time_knows_nothing_of_before():
+    """Times are there, but the parts of a fixed split overlap: what is earlier may be in test."""
+    whole = data.load(world(), positive_from=ALL_RATINGS)
+    fixed = replace(data.split(whole, "random", seed=1), method="fixed")
+    (train, _, test), notes = rated_parts(fixed, whole, 4)
+    assert "liked in train" in notes[0] and not train.earlier.any() and not test.earlier.any()
+    tested = set(zip(test.users, test.items, strict=True))
+    for user, history in zip(train.users, bits(train.history, 30), strict=True):
+        assert not any((user, item) in tested for item in np.flatnonzero(history))
 
 
 def test_without_order_a_history_is_of_train_alone_and_not_of_the_pair():
@@ -87,7 +100,7 @@ def test_the_penalty_over_an_epoch_is_the_prior_of_all_parameters():
     )
     expected += 4 * float(jnp.sum(model.text_weight[...] ** 2))
     rest = (model.history_weight, model.length, model.history_map, model.text_map)
-    expected += 5 * sum(float(jnp.sum(p[...] ** 2)) for p in rest)
+    expected += 5 * sum(float(jnp.sum(p[...] ** 2)) for p in rest) + 0.1 * float(model.rate[...] ** 2)
     np.testing.assert_allclose(found, expected / 2, rtol=1e-4)
 
 
@@ -98,11 +111,12 @@ def test_rows_say_what_the_formula_says():
     for n in range(6):
         history = np.asarray(batch.history[n])
         mean = history @ texts / (history.sum() + 5)
-        text = texts[int(batch.items[n])]
+        text, (likes, ratings) = texts[int(batch.items[n])], np.asarray(batch.earlier[n])
         expected = (
             model.bias[...] + model.user_bias[...][batch.users[n]] + model.item_bias[...][batch.items[n]]
             + text @ model.text_weight[...] + mean @ model.history_weight[...]
             + model.length[...] * (np.log1p(history.sum()) - 3)
+            + model.rate[...] * (likes - ratings / 2) / (ratings + 5)
             + (mean @ model.history_map[...]) @ (text @ model.text_map[...])
         )  # fmt: skip
         np.testing.assert_allclose(model.logits(model.represent(batch), batch)[n], expected, rtol=2e-4, atol=1e-5)
@@ -134,8 +148,8 @@ def test_means_by_hand():
     dataset = data.load(world(), positive_from=ALL_RATINGS)
     (train, valid, test), _ = rated_parts(data.split(dataset, "temporal"), dataset, 4)
     split = LabelSplit(train, valid, test, rows=())
-    found = label_baselines.means(split, of_users=True, refit=False)
-    both = label_baselines.means(split, of_users=True, refit=True)
+    found = label_baselines.means(split, users="known", refit=False)
+    both = label_baselines.means(split, users="known", refit=True)
     frame = pd.DataFrame({"user": train.users, "item": train.items, "label": train.labels})
     average = frame.label.mean()
 
@@ -143,13 +157,30 @@ def test_means_by_hand():
         sums = frame.groupby(column).label.agg(["sum", "count"])
         return (sums["sum"] + prior * average) / (sums["count"] + prior)
 
-    expected = [
-        (mean("user", p).reindex(test.users).fillna(average).to_numpy()
-         + mean("item", p).reindex(test.items).fillna(average).to_numpy()) / 2
-        for p in (1.0, 2.0, 5.0, 10.0, 20.0)
-    ]  # fmt: skip
-    assert any(np.allclose(found.probabilities[0], each) for each in expected)
-    assert not np.allclose(found.probabilities, both.probabilities)
+    def expected(part, prior, of_user=None):
+        of_user = mean("user", prior).reindex(part.users).fillna(average).to_numpy() if of_user is None else of_user
+        return (of_user + mean("item", prior).reindex(part.items).fillna(average).to_numpy()) / 2
+
+    priors = (1.0, 2.0, 5.0, 10.0, 20.0)
+    best = max(priors, key=lambda prior: roc_auc_score(valid.labels, expected(valid, prior)))
+    np.testing.assert_allclose(found.probabilities[0], expected(test, best))
+    assert np.abs(found.probabilities - both.probabilities).max() > 0.01
+    likes, ratings = test.earlier.T
+    running = label_baselines.means(split, users="running", refit=False).probabilities[0]
+    rates = {prior: (likes + prior * average) / (ratings + prior) for prior in priors}
+    assert any(np.allclose(running, expected(test, prior, rates[prior])) for prior in priors)
+
+
+def test_no_test_label_chooses_anything_in_the_means():
+    dataset = data.load(world(), positive_from=ALL_RATINGS)
+    (train, valid, test), _ = rated_parts(data.split(dataset, "temporal"), dataset, 4)
+    for users in ("none", "known", "running"):
+        found = [
+            label_baselines.means(LabelSplit(train, valid, part, rows=()), users=users, refit=True)
+            for part in (test, replace(test, labels=1 - test.labels))
+        ]
+        np.testing.assert_array_equal(found[0].probabilities, found[1].probabilities)
+        assert found[0].thresholds == found[1].thresholds
 
 
 @pytest.fixture
@@ -165,6 +196,8 @@ def files(tmp_path):
 
 class TwoWords:
     """Stands in for a language model."""
+
+    sha256 = "two words"
 
     def encode(self, texts, progress=True):
         return np.array([[("fine" in t) * 1.0, ("dull" in t) * 1.0, 0.1] for t in texts], np.float32)
@@ -183,7 +216,9 @@ def test_the_whole_task(files, tmp_path, monkeypatch, capsys):
     cli.main(["train", *files, *more, "--split", "temporal", "--out", str(out)])
     assert "UAUC" in capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
-    assert results["task"] == "ratings" and set(results["baselines"]) == {"item mean", "user mean + item mean"}
+    assert results["task"] == "ratings" and list(results["baselines"]) == [
+        "item mean", "user mean + item mean", "running user mean + item mean",
+    ]  # fmt: skip
     assert results["models"]["twin"]["AUC"]["mean"] > 0.8
     assert results["under_attack"]["fgm"]["twin"]["log-loss"]["mean"] > results["models"]["twin"]["log-loss"]["mean"]
     assert len(pd.read_parquet(out / "per_rating.parquet")) == len(pd.read_parquet(out / "per_rating.parquet").dropna())
@@ -191,7 +226,7 @@ def test_the_whole_task(files, tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["models"]["twin"] == results["models"]["twin"]
     with pytest.raises(SystemExit):
         cli.main(["train", *files, *more, "--folds", "3"])
-    assert "are options of --task labels" in capsys.readouterr().err
+    assert "folds: only --task labels has such options, this is --task ratings" in capsys.readouterr().err
 
 
 def test_a_refit_knows_validation_too():
@@ -206,4 +241,4 @@ def test_a_refit_knows_validation_too():
     np.testing.assert_array_equal(
         samples.batch(jnp.arange(5)).history, bits(both.history[:5], both.n_items).astype(np.float32)
     )
-    assert replace(both, n_users=50).groups is both.users
+    np.testing.assert_array_equal(both.groups, np.concatenate([train.users, valid.users]))

@@ -193,7 +193,7 @@ def stub(monkeypatch):
     """A language model that knows "even" and "odd" and the number of an item."""
 
     class Encoder:
-        def encode(self, texts):
+        def encode(self, texts, progress=True):
             rng = np.random.default_rng(0)
             return np.stack([np.r_[4.0 * t.startswith("even"), rng.standard_normal(5)] for t in texts])
 
@@ -222,7 +222,7 @@ def test_checkerboard_of_ids(monkeypatch):
     """The texts say nothing, so the held-out diagonal can only be found by the embeddings of `hybrid`."""
 
     class Silent:
-        def encode(self, texts):
+        def encode(self, texts, progress=True):
             return np.ones((len(texts), 3))
 
     monkeypatch.setattr(players, "load_encoder", lambda name: Silent())

@@ -48,7 +48,7 @@ def test_what_is_read_without_an_attack_is_what_the_classifier_says(encoder, hea
     vectors = jnp.asarray(encoder.encode(TEXTS, progress=False))
     expected = head.head(vectors, jnp.zeros((4, 0)))
     np.testing.assert_allclose(logits_of_words(encoder.model, head, words, mask, reading), expected, atol=1e-4)
-    for layers in (encoder.model.stack.part(4), encoder.model):  # the last two, and all: untrained they are the same
+    for layers in (encoder.model.stack.upper(4), encoder.model):  # the last two, and all: untrained they are the same
         tuned = TunedTextClassifier(384, layers, head=(8,), rngs=nnx.Rngs(0))
         np.testing.assert_allclose(logits_of_words(encoder.model, tuned, words, mask, reading), expected, atol=1e-4)
 
@@ -68,6 +68,26 @@ def test_the_attack_stays_in_its_ball_and_hurts_more_than_chance(encoder, head):
     vectors = jnp.asarray(encoder.encode(found.texts, progress=False))
     again = jax.nn.sigmoid(head.head(vectors, jnp.zeros((4, 0))))
     np.testing.assert_allclose(again, found.probabilities, atol=1e-3)
+
+
+def test_what_a_classifier_does_not_read_stays(encoder, head):
+    text = TEXTS[0] + " Unread words end it."
+    found = substitute(encoder, head, [text], LABELS[:1], 0.3, least=0.3, longest=12)
+    read = encoder.padded([text], 12)[0][0]
+    assert read[11] == encoder.tokenizer.token_to_id("[SEP]")
+    assert found.changed[0] > 0 and found.texts[0].endswith(" fabric and the bright colour. Unread words end it.")
+    cut = TEXTS[0][: TEXTS[0].index(" fabric")]
+    again = head.head(jnp.asarray(encoder.encode([cut], progress=False)), jnp.zeros((1, 0)))
+    np.testing.assert_allclose(found.before, jax.nn.sigmoid(again), atol=1e-3)
+
+
+def test_words_of_a_byte_level_vocabulary_have_neighbours():
+    installed("smollm2")
+    decoder = load_encoder("smollm2", cache=False)
+    ids = np.array([decoder.tokenizer.token_to_id(word) for word in ("\u0120beautiful", "able", ".")])
+    found = neighbours(decoder, ids, 5, 0.2)
+    words = [decoder.tokenizer.id_to_token(n) for n in found[0] if n >= 0]
+    assert len(words) > 1 and all(word.startswith("\u0120") for word in words) and (found[1:] == -1).all()
 
 
 def test_a_ball_of_radius_0_changes_nothing(encoder, head):

@@ -1,6 +1,8 @@
 """Texts with a 0/1 label: a table with a text column, a label column and perhaps others."""
 
 import os
+import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,10 +139,16 @@ def _file(path: Path) -> Path:
 def _read(file: Path) -> pd.DataFrame:
     try:
         # As text, so that a label "yes" and an id "007" stay what they are; only an empty field is missing.
-        return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8", on_bad_lines="error")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header loses its end
+            return pd.read_csv(
+                file, dtype=str, keep_default_na=False, encoding="utf-8", on_bad_lines="error", index_col=False
+            )
+    except pd.errors.ParserWarning as error:
+        raise UserError(f"{file} has rows longer than its header; put texts with commas in quotes") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8: {error}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, EOFError, OSError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, EOFError, OSError, zlib.error) as error:
         raise UserError(f"cannot read {file} as CSV: {str(error).strip()}") from error
 
 
@@ -175,7 +183,7 @@ def _labels(column: pd.Series, name: str) -> Int[np.ndarray, " N"]:
         row = int(np.flatnonzero(labels.isna())[0])
         raise UserError(
             f"label column {name!r}: {int(labels.isna().sum()):,} rows are neither 0/1, true/false nor yes/no, the "
-            f"first is {column.iloc[row]!r} in row {row + 2}"
+            f"first is {column.iloc[row]!r} in row {row + 1} of the data"
         )
     if labels.nunique() < 2:
         raise UserError(f"label column {name!r}: every label is the same, so there is nothing to learn")
@@ -189,7 +197,7 @@ class Features:
     training has not seen become zeros.
 
     Raises:
-        UserError: a column with more than 100 categories.
+        UserError: a column with more than 100 categories, or with infinite numbers.
     """
 
     def __init__(self, columns: pd.DataFrame):
@@ -197,6 +205,8 @@ class Features:
         for name in columns:
             filled = columns[name][columns[name].str.strip() != ""]
             numbers = pd.to_numeric(filled, errors="coerce")
+            if np.isinf(numbers).any():
+                raise UserError(f"feature column {name!r} has infinite numbers")
             if len(filled) and numbers.notna().all():
                 self.means[name], self.scales[name] = float(numbers.mean()), float(numbers.std(ddof=0)) or 1.0
                 continue

@@ -23,6 +23,7 @@ class PairBatch(NamedTuple):
     users: Int[Array, " B"]
     items: Int[Array, " B"]
     history: Float[Array, "B I"]  # 1 for items that the user had liked before
+    earlier: Float[Array, "B 2"]  # likes and ratings of the user before; 0 where nobody knows what was before
     shares: Float[Array, "B 3"]  # 1 / pairs of the user, 1 / pairs of the item, 1 / all pairs
     labels: Float[Array, " B"]
     weights: Float[Array, " B"]  # 1: the label is known
@@ -42,6 +43,9 @@ class RatedPairs:
     users: Int[np.ndarray, " N"]
     items: Int[np.ndarray, " N"]
     history: UInt8[np.ndarray, "N bytes"]  # bit j of byte b: the user had liked item 8 b + j before
+    earlier: Int[
+        np.ndarray, "N 2"
+    ]  # the user's likes and ratings before; 0 where parts do not follow each other in time
     labels: Int[np.ndarray, " N"]  # 1: liked
     n_users: int
     n_items: int
@@ -70,6 +74,7 @@ class RatedPairs:
         return RatedSamples(
             *(jnp.asarray(np.pad(ids, (0, more)), jnp.int32) for ids in (self.users, self.items)),
             jnp.asarray(np.pad(self.history, ((0, more), (0, 0)))),
+            jnp.asarray(np.pad(self.earlier, ((0, more), (0, 0))), jnp.float32),
             jnp.asarray(np.pad(shares, ((0, more), (0, 0))), jnp.float32),
             jnp.asarray(np.pad(self.labels, (0, more)), jnp.float32),
             jnp.asarray(len(self), jnp.int32),
@@ -79,7 +84,7 @@ class RatedPairs:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["users", "items", "history", "shares", "labels", "n"],
+    data_fields=["users", "items", "history", "earlier", "shares", "labels", "n"],
     meta_fields=["n_items"],
 )
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class RatedSamples:
     users: Int[Array, " capacity"]
     items: Int[Array, " capacity"]
     history: UInt8[Array, "capacity bytes"]
+    earlier: Float[Array, "capacity 2"]
     shares: Float[Array, "capacity 3"]
     labels: Float[Array, " capacity"]
     n: Int[Array, ""]
@@ -105,7 +111,15 @@ class RatedSamples:
         bits = (self.history[rows][:, :, None] >> jnp.arange(8, dtype=jnp.uint8)) & 1
         history = bits.reshape(rows.shape[0], -1)[:, : self.n_items].astype(jnp.float32)
         weights = jnp.ones(rows.shape[0]) if weights is None else weights
-        return PairBatch(self.users[rows], self.items[rows], history, self.shares[rows], self.labels[rows], weights)
+        return PairBatch(
+            self.users[rows],
+            self.items[rows],
+            history,
+            self.earlier[rows],
+            self.shares[rows],
+            self.labels[rows],
+            weights,
+        )
 
 
 def rated_parts(
@@ -135,38 +149,49 @@ def rated_parts(
                 f"the {name} part of {dataset.name} has {'only' if own.any() else 'no'} ratings from {liked_from:g} "
                 "on: choose another positive_from"
             )
-    in_time = split.method in ("temporal", "fixed") and all(part.times is not None for part in parts)
-    histories = _liked_earlier(parts, labels) if in_time else _liked_in_train(parts, labels)
-    what = "all that was liked earlier" if in_time else "what is liked in train"
+    in_time = _in_time(parts)
+    histories, earlier = (_liked_earlier if in_time else _liked_in_train)(parts, labels)
+    what = "all that was liked earlier, in whatever part" if in_time else "what is liked in train"
     note = f"{np.concatenate(labels).mean():.1%} of the ratings are likes; a history is {what}"
     sizes = split.train.n_users, split.train.n_items
-    made = zip(parts, histories, labels, strict=True)
-    return tuple(RatedPairs(part.users, part.items, h, own, *sizes) for part, h, own in made), (note,)
+    made = zip(parts, histories, earlier, labels, strict=True)
+    return tuple(RatedPairs(part.users, part.items, h, e, own, *sizes) for part, h, e, own in made), (note,)
 
 
-def _liked_earlier(parts: tuple[Interactions, ...], labels: list[np.ndarray]) -> list[np.ndarray]:
+def _in_time(parts: tuple[Interactions, ...]) -> bool:
+    """Whether no pair of a part is younger than one of the next part."""
+    if any(part.times is None for part in parts):
+        return False
+    return all(a.times.max() <= b.times.min() for a, b in zip(parts, parts[1:], strict=False))
+
+
+def _liked_earlier(parts: tuple[Interactions, ...], labels: list[np.ndarray]) -> tuple[list, list]:
+    """Histories, and likes and ratings before, of every part."""
     users, items, times, liked = (
         np.concatenate(each)
         for each in ([p.users for p in parts], [p.items for p in parts], [p.times for p in parts], labels)
     )
-    bits = np.zeros((len(users), -(-parts[0].n_items // 8)), np.uint8)
+    bits, counts = np.zeros((len(users), -(-parts[0].n_items // 8)), np.uint8), np.zeros((len(users), 2), np.int64)
     # Among pairs of one time those that the files name first are the earlier ones.
     order = np.lexsort((times, users))
     starts = np.flatnonzero(np.diff(users[order], prepend=-1))
     for own in np.split(order, starts[1:]):
         so_far = np.zeros(bits.shape[1], np.uint8)
+        counts[own] = np.stack([np.cumsum(liked[own]) - liked[own], np.arange(len(own))], axis=1)
         for row in own:
             bits[row] = so_far
             if liked[row]:
                 so_far[items[row] // 8] |= np.uint8(1 << (items[row] % 8))
-    return np.split(bits, np.cumsum([len(p) for p in parts])[:-1])
+    ends = np.cumsum([len(p) for p in parts])[:-1]
+    return np.split(bits, ends), np.split(counts, ends)
 
 
-def _liked_in_train(parts: tuple[Interactions, ...], labels: list[np.ndarray]) -> list[np.ndarray]:
+def _liked_in_train(parts: tuple[Interactions, ...], labels: list[np.ndarray]) -> tuple[list, list]:
+    """The same where nothing is known of before: a rating's own label would be in a count that leaves it out."""
     train, liked = parts[0], labels[0] == 1
     table = np.zeros((train.n_users, -(-train.n_items // 8)), np.uint8)
     users, items = train.users[liked], train.items[liked]
     np.bitwise_or.at(table, (users, items // 8), (1 << (items % 8)).astype(np.uint8))
     found = [table[part.users] for part in parts]
     found[0][np.arange(len(train)), train.items // 8] &= ~(1 << (train.items % 8)).astype(np.uint8)
-    return found
+    return found, [np.zeros((len(part), 2), np.int64) for part in parts]

@@ -83,10 +83,6 @@ class EncodedTexts:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Int[np.ndarray, " n"]) -> "EncodedTexts":
-        """Some of them."""
-        return EncodedTexts(*(getattr(self, f.name)[rows] for f in fields(self)))
-
     @property
     def groups(self) -> None:
         """Texts are nobody's."""

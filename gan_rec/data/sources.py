@@ -85,7 +85,9 @@ def _texts_of(dataset: str | Path | pd.DataFrame, say) -> Path:
     if named is None or named.texts is None:
         brings = ", ".join(name for name, other in NAMED.items() if other.texts)
         name = "the data frame" if isinstance(dataset, pd.DataFrame) else dataset
-        raise UserError(f"{name} brings no item texts (named data sets that do: {brings}); give a file as item_text")
+        raise UserError(
+            f"{name} brings no item texts (named data sets that do: {brings}); give a file as item_text (--item-text)"
+        )
     path, origin = _find((named.texts["place"],)), named.texts.get("origin")
     if path is None and origin is not None:
         return fetch([Origin(**origin)], cache_folder() / named.name, say)

@@ -1,6 +1,7 @@
 """What predicted probabilities of a 0/1 label are worth."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -38,8 +39,11 @@ class LabelEvaluation:
         """A metric for each model."""
         if metric == UAUC:
             return np.array([group_auc(self.labels, p, self.groups) for p in self.probabilities])
-        rows = zip(self.probabilities, self.thresholds, strict=True)
-        return np.array([measures(self.labels, p, t)[metric] for p, t in rows])
+        return np.array([each[metric] for each in self._measures])
+
+    @cached_property
+    def _measures(self) -> list[dict]:
+        return [measures(self.labels, p, t) for p, t in zip(self.probabilities, self.thresholds, strict=True)]
 
 
 def measures(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"], threshold: float) -> dict:

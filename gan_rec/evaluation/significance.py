@@ -5,10 +5,14 @@ from scipy import stats
 
 
 def summary(per_seed) -> dict:
-    """Mean, standard deviation and 95% interval of the mean over S seeds (Student's t); None where S is 1."""
+    """Mean, standard deviation and 95% interval of the mean over S seeds (Student's t); None where S is 1.
+
+    None too is what a metric that is not defined (NaN) makes of a value and of what is made of values.
+    """
     values = np.asarray(per_seed, float)
-    result = {"mean": float(values.mean()), "std": None, "ci95": None, "per_seed": [float(v) for v in values]}
-    if len(values) > 1:
+    each = [None if np.isnan(v) else float(v) for v in values]
+    result = {"mean": None if None in each else float(values.mean()), "std": None, "ci95": None, "per_seed": each}
+    if len(values) > 1 and None not in each:
         half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
         result["std"] = float(values.std(ddof=1))
         result["ci95"] = [float(values.mean() - half), float(values.mean() + half)]

@@ -43,11 +43,9 @@ class Config:
         config = {"gan_rec": gan_rec.__version__, "task": self.task}
         for part in parts:
             config |= dataclasses.asdict(part)
-        named = {
-            "dataset": {d.name for d in data.named_datasets()} | {*NAMED_TABLES},
-            "encoder": KNOWN,
-            "item_text": (),
-        }
+        # A folder of that name here is what was read.
+        tables = {each.name for each in data.named_datasets()} | {t for t in NAMED_TABLES if not Path(t).exists()}
+        named = {"dataset": tables, "encoder": KNOWN, "item_text": ()}
         config |= {name: _lasting(config[name], names) for name, names in named.items()} | {"ks": list(self.ks)}
         try:
             return json.dumps(config, indent=1)

@@ -10,29 +10,37 @@ from gan_rec.experiments.labels import LabelSplit
 from gan_rec.experiments.words import STRENGTHS, WordModel
 
 
-def majority(split: LabelSplit) -> LabelEvaluation:
-    """The rate of ones in train + validation, for every text."""
-    rate = np.concatenate([split.train.labels[split.train.known], split.valid.labels]).mean()
+def majority(split: LabelSplit, *, refit: bool = True) -> LabelEvaluation:
+    """The rate of ones in train, and after a `refit` in validation too, for every text."""
+    rate = _known(split, refit)[1].mean()
     probabilities = np.full((1, len(split.test)), rate)
     return LabelEvaluation(split.test.labels, probabilities, np.array([0.5]))
 
 
-def tfidf(split: LabelSplit, counts: csr_array) -> LabelEvaluation:
+def _known(split: LabelSplit, refit: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the table whose labels may be learned from, and these labels."""
+    parts = [(split.train, split.rows[0]), (split.valid, split.rows[1])][: 2 if refit else 1]
+    return tuple(
+        np.concatenate(each) for each in zip(*((r[p.known], p.labels[p.known]) for p, r in parts), strict=True)
+    )
+
+
+def tfidf(split: LabelSplit, counts: csr_array, *, refit: bool = True) -> LabelEvaluation:
     """Words and pairs of words, weighed by TF-IDF, in a logistic regression; its strength chosen on validation.
 
     Args:
         split: the parts.
         counts: `[N, W]`, of `word_counts`, of all texts of the table.
+        refit: whether the model that is tested knows validation too.
     """
-    known, labels = split.train.known, split.train.labels
-    train, valid, test = split.rows[0][known], *split.rows[1:]
+    rows, labels = _known(split, refit=False)
     try:
-        scores = WordModel(counts[train], labels[known], *STRENGTHS)(counts[valid])
+        scores = WordModel(counts[rows], labels, *STRENGTHS)(counts[split.rows[1]])
     except ValueError:  # no word occurs twice
-        return majority(split)
+        return majority(split, refit=refit)
     best = int(np.argmax([auc(split.valid.labels, each) for each in scores]))
-    both = np.concatenate([train, valid]), np.concatenate([labels[known], split.valid.labels])
-    found = WordModel(counts[both[0]], both[1], STRENGTHS[best])(counts[test])
+    rows, labels = _known(split, refit)
+    found = WordModel(counts[rows], labels, STRENGTHS[best])(counts[split.rows[2]])
     threshold = best_threshold(split.valid.labels, expit(scores[best]))
     return LabelEvaluation(split.test.labels, expit(found), np.array([threshold]))
 
@@ -40,18 +48,24 @@ def tfidf(split: LabelSplit, counts: csr_array) -> LabelEvaluation:
 _PRIORS = (1.0, 2.0, 5.0, 10.0, 20.0)  # ratings of the average that every mean begins with; validation chooses
 
 
-def means(split: LabelSplit, *, of_users: bool, refit: bool) -> LabelEvaluation:
+def means(split: LabelSplit, *, users: str = "none", refit: bool) -> LabelEvaluation:
     """The smoothed mean label of the item, or half of it and half the user's: what a model of both has to beat.
 
     Args:
         split: of rated pairs.
-        of_users: whether the user counts.
+        users: "none"; "known": users have the mean of what may be learned from; "running": that of all their earlier
+            ratings, whatever the part, which is what a model that reads histories is told too.
         refit: whether test knows the labels of validation.
     """
 
     def told(train: RatedPairs, pairs: RatedPairs, prior: float) -> np.ndarray:
         items = _mean(train.items, train.labels, train.n_items, prior)[pairs.items]
-        return (items + _mean(train.users, train.labels, train.n_users, prior)[pairs.users]) / 2 if of_users else items
+        if users == "none":
+            return items
+        if users == "known":
+            return (items + _mean(train.users, train.labels, train.n_users, prior)[pairs.users]) / 2
+        likes, ratings = pairs.earlier.T
+        return (items + (likes + prior * train.labels.mean()) / (ratings + prior)) / 2
 
     tried = [told(split.train, split.valid, prior) for prior in _PRIORS]
     best = int(np.argmax([auc(split.valid.labels, each) for each in tried]))

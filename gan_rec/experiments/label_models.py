@@ -31,6 +31,11 @@ class TextModel:
     fit: Fit = field(repr=False)
 
     @property
+    def longest(self) -> int:
+        """The most tokens that it reads of a text."""
+        return min(self.settings.longest or self.encoder.longest, self.encoder.longest)
+
+    @property
     def thresholds(self) -> Float[np.ndarray, " S"]:
         """From which probability on each seed says 1; chosen on validation."""
         found = predict(self.fit.selected.recommender, self.split.valid.on_device())
@@ -48,15 +53,24 @@ class TextModel:
         """
         if self.split.train.features.shape[1]:
             raise UserError("this model reads further columns too, so it cannot tell the label of a text alone")
-        inputs = read_inputs(self.encoder, texts, self.settings, progress=progress)
         n = len(texts)
+        if n == 0:
+            return np.zeros((len(self.fit.final.epoch), 0), np.float32)
+        inputs = read_inputs(self.encoder, texts, self.settings, progress=progress)
         encoded = EncodedTexts(
             inputs.values, inputs.lengths, np.zeros((n, 0), np.float32), np.zeros(n, np.int32), np.ones(n, bool)
         )
         return predict(self.fit.final.recommender, encoded.on_device())
 
     def classifier(self, seed_index: int = 0):
-        """The classifier of one seed."""
+        """The classifier of one seed.
+
+        Raises:
+            UserError: there is no such seed.
+        """
+        n = len(self.fit.final.epoch)
+        if not 0 <= seed_index < n:
+            raise UserError(f"seed_index must be 0 to {n - 1}, got {seed_index}")
         return jax.tree.map(lambda x: x[seed_index], self.fit.final.recommender)
 
 

@@ -1,5 +1,6 @@
 """A run that tells labels, in a directory: every fold, the adversarial model, its twin, baselines, and attacks."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from gan_rec.data.labelled import read_labelled
 from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import LabelEvaluation, delong
 from gan_rec.evaluation.significance import holm, summary
-from gan_rec.experiments import label_baselines
+from gan_rec.experiments import label_baselines, players
 from gan_rec.experiments.choices import OF_LABELS
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
@@ -142,6 +143,7 @@ def _say(progress: Progress, name: str, count: str, notes: tuple[str, ...]) -> N
 
 def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     options, settings, text = config.data, config.settings, config.text
+    _check_data(options)
     table = read_labelled(options.dataset, text.text_column, text.label_column, text.feature_column)
     _say(progress, table.name, f"{len(table):,} texts", table.notes)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling)
@@ -151,13 +153,30 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
     how = {name: _FRACTION if value is None else value for name, value in fractions.items()} | {"seed": seed}
     return Problem(
-        task="labels", name=table.name, things="texts", notes=table.notes, sha256={table.name: table.sha256},
+        task="labels", name=table.name, things="texts", notes=table.notes,
+        sha256={table.name: table.sha256, "language model": encoder.sha256},
         parts=list(splits(table, inputs, text, **how)), folded=bool(text.folds),
         training=partial(_text_training, inputs, text.word_scores),
         baselines={
-            "majority": label_baselines.majority, "TF-IDF": lambda split: label_baselines.tfidf(split, counts()),
+            "majority": partial(label_baselines.majority, refit=settings.refit),
+            "TF-IDF": lambda split: label_baselines.tfidf(split, counts(), refit=settings.refit),
         },
     )  # fmt: skip
+
+
+def _check_data(options: DataOptions) -> None:
+    """Raise UserError for what tables of texts do not have, and for numbers out of range."""
+    blank = DataOptions()
+    allowed = ("dataset", "test_fraction", "valid_fraction", "split_seed")
+    for each in dataclasses.fields(options):
+        if each.name not in allowed and getattr(options, each.name) != getattr(blank, each.name):
+            raise UserError(f"{each.name} is no option of texts with labels; allowed: {', '.join(allowed)}")
+    for name in ("test_fraction", "valid_fraction"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < 1:
+            raise UserError(f"{name} must lie between 0 and 1, got {value}")
+    if options.split_seed is not None and not 0 <= options.split_seed < 2**32:
+        raise UserError(f"split_seed must be 0 to 2**32 - 1, got {options.split_seed}")
 
 
 def _text_training(inputs: Inputs, scored: bool, settings, split: LabelSplit, observers, store) -> Training:
@@ -167,12 +186,15 @@ def _text_training(inputs: Inputs, scored: bool, settings, split: LabelSplit, ob
 def _of_ratings(config: Config, progress: Progress, show: bool) -> Problem:
     found, refit = read_ratings(config.data, config.settings), config.settings.refit
     _say(progress, found.name, f"{sum(map(len, found.split.rows)):,} ratings", found.notes)
+    players.text_vectors(config.settings, found.item_texts, progress=show)
+    users = {"item mean": "none", "user mean + item mean": "known"}
+    if found.in_time:
+        users["running user mean + item mean"] = "running"
     return Problem(
         task="ratings", name=found.name, things="ratings", notes=found.notes, sha256=found.sha256,
         parts=[found.split], folded=False, training=found.training,
         baselines={
-            "item mean": lambda split: label_baselines.means(split, of_users=False, refit=refit),
-            "user mean + item mean": lambda split: label_baselines.means(split, of_users=True, refit=refit),
+            name: partial(label_baselines.means, users=which, refit=refit) for name, which in users.items()
         },
     )  # fmt: skip
 

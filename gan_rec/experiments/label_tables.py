@@ -24,7 +24,7 @@ def _metrics(results: dict) -> Table:
     for metric in results["models"]["twin"]:
         table.add_row(metric, *(interval(summary[metric]) for summary in columns.values()))
     about = "TF-IDF: with logistic regression" if things == "texts" else "UAUC: mean AUC of users with both labels"
-    table.caption = f"{about}; all thresholds are chosen on validation"
+    table.caption = f"{about}; thresholds are chosen on validation, but for the majority's"
     table.caption_justify = "left"
     return table
 

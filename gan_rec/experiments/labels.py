@@ -66,7 +66,7 @@ def read_inputs(encoder: Encoder, texts: list[str], settings: Settings, *, progr
         return Inputs(ids, lengths, encoder.dim, encoder.model, encoder.pooling)
     below = depth - settings.trainable
     states, lengths = encoder.states(texts, below, longest, progress=progress)
-    return Inputs(states, lengths, encoder.dim, encoder.model.stack.part(below), encoder.pooling)
+    return Inputs(states, lengths, encoder.dim, encoder.model.stack.upper(below), encoder.pooling)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def splits(
     """The parts of one split, or of every fold.
 
     A single split is that of scikit-learn's `train_test_split(test_size=test, random_state=seed)`. Validation is cut
-    from the training part in the same way. Labels are hidden in the training part alone.
+    from the training part in the same way. Labels are hidden from training and from the refit; validation, which
+    chooses epochs and thresholds, reads all of its own.
 
     Args:
         data: N texts.
@@ -121,7 +122,7 @@ def splits(
         seed: of all that is drawn.
 
     Raises:
-        UserError: too few texts of a class.
+        UserError: too few texts of a class, or a number that is not allowed.
     """
     counts = word_counts(data.texts) if options.word_scores else None
     for train_rows, test_rows in _outer(data.labels, options.folds, test, seed):
@@ -133,7 +134,9 @@ def splits(
                 raise UserError(
                     f"the {name} part of {len(rows)} texts has labels of one kind only: {len(data)} texts are too few"
                 )
-        tables = (hide_labels(data.take(parts[0]), options.labelled, seed), *map(data.take, parts[1:]))
+        # Validation's labels choose; but a refit learns from no more of them than training does.
+        *seen, held_out = map(data.take, parts)
+        tables = (*(hide_labels(each, options.labelled, seed) for each in seen), held_out)
         features = Features(tables[0].columns)
         columns = [features(table.columns) for table in tables]
         if options.word_scores:
@@ -184,6 +187,8 @@ def label_training(
 
     `scored` says that the last feature is another model's log-odds.
     """
+    if settings.radii == "by-loss" and not split.train.known.all():
+        raise UserError("radii 'by-loss' reads the loss of every text, so it needs all labels: labelled must be 1")
     features = split.train.features.shape[1]
     maker = players.make_classifier(settings, inputs.dim, features, inputs.layers, scored=scored)
     if inputs.layers is not None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import importlib
 import inspect
 import os
@@ -62,8 +63,10 @@ def reads_text(settings: Settings) -> bool:
     return "components" in choices.RECOMMENDERS[settings.recommender].options
 
 
-def text_vectors(settings: Settings, item_texts: tuple[str, ...] | None) -> TextVectors | None:
-    """What the recommender gets of the items' texts; None if it reads none.
+def text_vectors(
+    settings: Settings, item_texts: tuple[str, ...] | None, *, progress: bool = False
+) -> TextVectors | None:
+    """What the recommender gets of the items' texts; None if it reads none. `progress` shows the reading, on stderr.
 
     Raises:
         UserError: there are no texts, or the encoder is not there.
@@ -75,12 +78,21 @@ def text_vectors(settings: Settings, item_texts: tuple[str, ...] | None) -> Text
             f"recommender {settings.recommender!r} reads texts of items, but the data has none; load them with "
             "item_text, a file, or True for a named data set that has texts"
         )
+    if progress:
+        load_encoder(settings.encoder).encode(item_texts)  # which keeps the vectors
     return _components_of(load_encoder, settings.encoder, item_texts, settings.components)
+
+
+def split_sha256(settings: Settings, split: Split) -> str:
+    """Digest of the data and, where the recommender reads texts, of the language model that reads them."""
+    if not reads_text(settings):
+        return split.sha256
+    return hashlib.sha256(f"{split.sha256} {load_encoder(settings.encoder).sha256}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)  # a run asks for them some times, and each time the encoder's weights would be read again
 def _components_of(load: Callable, encoder: str, item_texts: tuple[str, ...], n: int) -> TextVectors:
-    return TextVectors(principal_components(load(encoder).encode(item_texts), n))
+    return TextVectors(principal_components(load(encoder).encode(item_texts, progress=False), n))
 
 
 def check_split(settings: Settings, split: Split) -> None:

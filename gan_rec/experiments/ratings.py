@@ -25,6 +25,11 @@ class Ratings:
     split: LabelSplit
     item_texts: tuple[str, ...] | None
 
+    @property
+    def in_time(self) -> bool:
+        """Whether parts follow each other in time, so that it is known what a user had rated before."""
+        return bool(self.split.test.earlier.any())
+
     def training(
         self, settings: Settings, split: LabelSplit, observers: tuple[Observer, ...], store: Store | None = None
     ) -> Training:
@@ -64,7 +69,7 @@ def read_ratings(options: DataOptions, settings: Settings) -> Ratings:
     ends = np.cumsum([0, *map(len, parts)])
     rows = tuple(np.arange(a, b) for a, b in zip(ends, ends[1:], strict=False))
     sha256 = dataset.sha256 if isinstance(dataset.sha256, dict) else {dataset.name: dataset.sha256}
-    digests = sha256 | {"split": split.sha256, "liked from": str(liked_from)}
+    digests = sha256 | {"split": players.split_sha256(settings, split), "liked from": str(liked_from)}
     return Ratings(
         dataset.name, (*dataset.notes, *split.notes, *notes), digests, LabelSplit(*parts, rows=rows), split.item_texts
     )

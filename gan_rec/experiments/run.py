@@ -80,8 +80,9 @@ def train(
     with Progress(enabled=not quiet) as progress:
         dataset, split = _read(options, settings, progress)
         check_cutoffs(tuple(ks), split.train.n_items, split.candidates)
+        players.text_vectors(settings, split.item_texts, progress=not quiet)
         training(settings, split, ())  # every mistake shows before anything is written
-        made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
+        made_with = environment(dataset.sha256) | {"split_sha256": players.split_sha256(settings, split)}
         begin(out, Config("ranking", options, settings, tuple(ks)), made_with, resume)
         models = {}
         with Tracker(out) as tracker:
@@ -134,7 +135,7 @@ def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: d
     results = {
         "dataset": dataset.name,
         "split": split.method,
-        "split_sha256": split.sha256,
+        "split_sha256": players.split_sha256(settings, split),
         "models": {name: evaluation.summary() for name, evaluation in evaluations.items()},
         "baselines": {"popularity": evaluate_popularity(split, ks).summary()},
         "tests": {
@@ -211,7 +212,7 @@ def open_run(directory: Path) -> Run:
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     split = split_of(options, load(options, settings))
-    if split.sha256 != read_json(results).get("split_sha256"):
+    if players.split_sha256(settings, split) != read_json(results).get("split_sha256"):
         raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
     models = {}
     for name, own in model_settings(settings).items():

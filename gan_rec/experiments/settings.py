@@ -35,7 +35,7 @@ class DataOptions:
     """Items with fewer interactions are left out."""
     item_text: str | None = None
     """A CSV or TSV file with a header and a row for each item: its id, and columns that make its text. Read by the
-    recommenders two-tower and hybrid (default: the texts that the named data set has)."""
+    recommenders two-tower, hybrid and rating-predictor (default: the texts that the named data set has)."""
     split: str | None = None
     """random (per user), leave-one-out, temporal, cold-items (items that nobody has in train; only they are ranked) or
     fixed (default: what the data set brings, else random)."""
@@ -86,7 +86,8 @@ class Settings:
     my_module:MyGenerator (in Python the class itself or an instance), whose code is then run. Default: the first that
     is named here, for apr fgm."""
     loss: str | None = None
-    """The recommender's loss: softmax, bpr, sampled-softmax or bce (embedding, apr), bpr or bce (hard-negative)."""
+    """The recommender's loss: softmax, bpr, sampled-softmax or bce (embedding, apr), bpr or bce (hard-negative),
+    bce (text, rating)."""
     dim: int | None = None
     """Embedding size D."""
     head: tuple[int, ...] | None = None
@@ -103,7 +104,7 @@ class Settings:
     pooling: str | None = None
     """Recommenders of labels: mean (over token states) or last (token); default: as the model's authors did."""
     components: int | None = None
-    """Recommenders two-tower, hybrid: principal components of the text vectors that the item tower gets."""
+    """Recommenders two-tower, hybrid, rating-predictor: principal components of the text vectors that they get."""
     prior: float | None = None
     """Recommender rating-predictor: how narrow the Gaussian priors of its parameters are."""
     units: int | None = None
@@ -125,9 +126,10 @@ class Settings:
     """Who sets alpha: fixed, or after every epoch a rule: gradient (both losses pull equally hard) or validation
     (the held-out loss decides)."""
     epsilon: float | None = None
-    """Games embedding, apr: radius of the adversary's ball, relative to the length of the row under attack."""
+    """Games embedding, apr, text, rating: radius of the adversary's ball, relative to the length of the row that it
+    moves."""
     norm: str | None = None
-    """Games embedding, apr: l2 or linf, the shape of the ball."""
+    """Games embedding, apr, text, rating: l2 or linf, the shape of the ball."""
     radii: str | None = None
     """Games embedding, apr: equal for all users, or by-loss (larger for users whom the model fits closely)."""
     feeding: str | None = None
@@ -242,6 +244,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not (low <= value <= high and math.isfinite(value)):
                 raise UserError(f"{name} must be {allowed}, got {value}")
+        if not all(type(units) is int and units > 0 for units in self.head or ()):
+            raise UserError(f"head must be whole numbers above 0, got {list(self.head)}")
         for name, allowed in _WORDS.items():
             if getattr(self, name) is not None:
                 choices.one_of(name, getattr(self, name), allowed)
@@ -273,6 +277,10 @@ class Settings:
             (self.trainable is not None and self.norm == "linf", "norm", self.norm,
              "needs recommender 'text-classifier': padding has entries too"),
             (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
+            (self.balance == "validation" and self.game in choices.OF_LABELS.values(), "balance", self.balance,
+             "needs a game that ranks items"),
+            (self.trainable is not None and choices.is_own(self.adversary), "adversary", self.adversary,
+             "cannot be your own with recommender 'tuned-text-classifier', whose rows have no fixed size"),
         )  # fmt: skip
         for broken, name, value, rule in rules:
             if broken:

@@ -65,6 +65,8 @@ def evaluation_table(title: str, summaries: dict[str, dict]) -> Table:
 
 def interval(summary: dict, sign: str = "") -> str:
     """Mean, with half of the 95% interval where there are several seeds."""
+    if summary["mean"] is None:
+        return "undefined"
     mean = f"{summary['mean']:{sign}.4f}"
     return mean if summary["ci95"] is None else f"{mean} ± {summary['ci95'][1] - summary['mean']:.4f}"
 

@@ -97,10 +97,6 @@ class Bert(nnx.Module):
         """
         return self.stack(self.enter(words), mask)
 
-    def leave(self, states: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """What comes after the last layer: nothing."""
-        return states
-
 
 def zeros(config: BertConfig) -> Bert:
     """A BERT with the shapes of a real one and no values of its own."""

@@ -39,6 +39,8 @@ class VectorCache:
                     for key, blob in database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some):
                         if len(blob) == 4 * self.dim:
                             found[keys[key]] = np.frombuffer(blob, np.float32)
+        except sqlite3.OperationalError:  # busy, or a disk that fails: what is in it may be fine
+            return {}
         except sqlite3.DatabaseError:
             self.path.unlink(missing_ok=True)
             return {}

@@ -103,8 +103,7 @@ class Decoder(nnx.Module):
         def layer(key: PRNGKeyArray) -> DecoderLayer:
             return DecoderLayer(config, rngs=nnx.Rngs(key))
 
-        self.stack = Stack(layer, config.depth, rngs=rngs)
-        self.final_norm = _norm(config, rngs)
+        self.stack = Stack(layer, config.depth, _norm(config, rngs), rngs=rngs)
 
     def words(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Word embeddings."""
@@ -121,11 +120,7 @@ class Decoder(nnx.Module):
             words: word embeddings.
             mask: 1 at tokens, 0 at padding.
         """
-        return self.leave(self.stack(self.enter(words), mask))
-
-    def leave(self, states: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """What comes after the last layer: a norm."""
-        return self.final_norm(states)
+        return self.stack(self.enter(words), mask)
 
     def logits(self, states: Float[Array, "... D"]) -> Float[Array, "... V"]:
         """Scores of the next token; the output embeddings are those of the words."""

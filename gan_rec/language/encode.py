@@ -39,9 +39,9 @@ class Encoder(Loaded):
         """D."""
         return self.model.word_embedding[...].shape[-1]
 
-    def tokens(self, texts: Sequence[str]) -> Tokens:
-        """Token ids."""
-        return tokenise(self.tokenizer, texts)
+    def tokens(self, texts: Sequence[str], longest: int | None = None) -> Tokens:
+        """Token ids of every text, at most `longest`, or what the model can read."""
+        return tokenise(self.tokenizer, texts, min(longest or self.longest, self.longest))
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> Float[np.ndarray, "N D"]:
         """A vector for each text; an empty one has a vector too: of its special tokens alone, zeros if it has none.
@@ -115,8 +115,8 @@ class Encoder(Loaded):
 
     def padded(self, texts: Sequence[str], longest: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, " N"]]:
         """Token ids of every text, at most `longest`, and how many they are."""
-        tokens = self.tokens(texts)
-        lengths = np.minimum(tokens.lengths(), longest)
+        tokens = self.tokens(texts, longest)
+        lengths = tokens.lengths()
         return tokens.padded(np.arange(len(texts)), bucket(int(lengths.max(initial=1))))[0], lengths
 
     def _states_file(self, ids: np.ndarray, below: int) -> Path | None:
@@ -134,7 +134,7 @@ class Encoder(Loaded):
 
 @partial(jax.jit, static_argnames="below")
 def _lower_states(model, ids: Int[Array, "B T"], mask: Float[Array, "B T"], below: int):
-    states = model.stack.part(0, below)(model.enter(model.words(ids)), mask)
+    states = model.stack.lower(below)(model.enter(model.words(ids)), mask)
     return (states * mask[..., None]).astype(jnp.float16)
 
 

@@ -26,7 +26,7 @@ class Loaded:
         longest: the most tokens of a text.
         pooling: how its authors made one vector of the states, if they did.
         normalised: whether that vector has length 1.
-        sha256: of the weights and the tokenizer.
+        sha256: of the weights, the tokenizer and the configuration.
     """
 
     model: nnx.Module
@@ -60,43 +60,61 @@ def _read_folder(folder: Path) -> Loaded:
     config = _bert_config(folder / "config.json")
     arrays = _read_safetensors(folder / "model.safetensors")
     model = fill(zeros(config), _bert_arrays(arrays, config, folder), folder)
-    longest = min(_json(folder / "sentence_bert_config.json").get("max_seq_length", LONGEST), config.positions)
+    told = _json(folder / "sentence_bert_config.json").get("max_seq_length", LONGEST)
+    if type(told) is not int or told < 1:
+        raise UserError(
+            f"{folder / 'sentence_bert_config.json'}: max_seq_length must be a number above 0, got {told!r}"
+        )
+    longest = min(told, config.positions)
     tokenizer = _tokenizer(folder / "tokenizer.json", longest)
+    if (size := tokenizer.get_vocab_size()) > config.vocabulary:
+        raise UserError(f"{folder}: the tokenizer has {size:,} tokens, the model {config.vocabulary:,}")
     pooling = _json(folder / "1_Pooling" / "config.json")
     if pooling and not pooling.get("pooling_mode_mean_tokens", True):
         raise UserError(
-            f"{folder} wants another pooling than the mean over tokens, which is all that there is for BERT"
+            f"{folder} was made for another pooling than the mean over tokens; only BERTs of mean pooling are read"
         )
-    steps = _json(folder / "modules.json") or []
+    steps = _json(folder / "modules.json", list)
     return Loaded(
-        model, tokenizer, longest, "mean", any("Normalize" in step.get("type", "") for step in steps),
-        sha256(folder / "model.safetensors", folder / "tokenizer.json"),
+        model, tokenizer, longest, "mean", any("Normalize" in str(step) for step in steps),
+        sha256(*(folder / name for name in ("model.safetensors", "tokenizer.json", "config.json"))),
     )  # fmt: skip
 
 
-def _json(path: Path):
+def _json(path: Path, kind: type = dict):
+    """What a file holds, a JSON object or list; an empty one where there is no file."""
     if not path.exists():
-        return {}
+        return kind()
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, kind):
+        raise UserError(f"{path} must hold a JSON {'object' if kind is dict else 'list'}")
+    return found
 
 
 def _bert_config(path: Path) -> BertConfig:
     found = _json(path)
-    kind = found.get("model_type") if isinstance(found, dict) else None
+    kind = found.get("model_type")
     if kind != "bert":
         raise UserError(f"{path} describes a model of type {kind!r}; allowed: bert (or a GGUF file of a llama decoder)")
-    if found.get("hidden_act", "gelu") not in ACTIVATIONS:
-        raise UserError(f"{path}: unknown hidden_act {found['hidden_act']!r}; allowed: {', '.join(ACTIVATIONS)}")
+    for name, default, allowed in (
+        ("hidden_act", "gelu", tuple(ACTIVATIONS)), ("position_embedding_type", "absolute", ("absolute",)),
+    ):  # fmt: skip
+        if (value := found.get(name, default)) not in allowed:
+            raise UserError(f"{path}: unknown {name} {value!r}; allowed: {', '.join(allowed)}")
     names = {
         "vocabulary": "vocab_size", "dim": "hidden_size", "depth": "num_hidden_layers", "heads": "num_attention_heads",
         "inner": "intermediate_size", "positions": "max_position_embeddings",
     }  # fmt: skip
-    missing = [name for name in names.values() if not isinstance(found.get(name), int)]
+    missing = [name for name in names.values() if type(found.get(name)) is not int or found[name] < 1]
     if missing:
-        raise UserError(f"{path} does not say {', '.join(missing)}")
+        raise UserError(f"{path} must give {', '.join(missing)} as whole numbers above 0")
+    if found["hidden_size"] % found["num_attention_heads"]:
+        raise UserError(f"{path}: hidden_size {found['hidden_size']} is no multiple of num_attention_heads")
+    if type(found.get("layer_norm_eps", 1e-12)) not in (int, float):
+        raise UserError(f"{path}: layer_norm_eps must be a number, got {found['layer_norm_eps']!r}")
     return BertConfig(
         **{own: found[name] for own, name in names.items()},
         epsilon=found.get("layer_norm_eps", 1e-12), activation=found.get("hidden_act", "gelu"),

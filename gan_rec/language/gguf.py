@@ -12,7 +12,7 @@ from gan_rec.language.files import LONGEST, Loaded, fill, need
 _CONTROL = 3  # the type of tokens such as <|endoftext|>
 
 # Name here -> in the file; layers' names follow "blk.N.".
-_OUTER = {("word_embedding",): "token_embd", ("final_norm", "scale"): "output_norm"}
+_OUTER = {("word_embedding",): "token_embd", ("stack", "norm", "scale"): "output_norm"}
 _PARTS = {
     "query": "attn_q", "key": "attn_k", "value": "attn_v", "output": "attn_output", "attention_norm": "attn_norm",
     "gate": "ffn_gate", "inner": "ffn_up", "outer": "ffn_down", "inner_norm": "ffn_norm",

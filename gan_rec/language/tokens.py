@@ -31,8 +31,9 @@ class Tokens(NamedTuple):
         return ids, mask
 
 
-def tokenise(tokenizer, texts: Sequence[str]) -> Tokens:
-    """Token ids with the tokenizer's special tokens, truncated as it is set to."""
+def tokenise(tokenizer, texts: Sequence[str], longest: int) -> Tokens:
+    """Token ids with the tokenizer's special tokens, which stay in texts that are cut to `longest`."""
+    tokenizer.enable_truncation(longest)
     # Half a surrogate pair, as a text cut by bytes may end with, is no Unicode.
     whole = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
     rows = [np.asarray(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(whole)]

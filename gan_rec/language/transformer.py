@@ -18,20 +18,32 @@ class Stack(nnx.Module):
     Args:
         make: key -> layer, called as `layer(states, *context) -> states`.
         depth: L, how many.
+        norm: what comes after the last of them, if anything.
         rngs: source of the initial values.
     """
 
-    def __init__(self, make: Callable[[PRNGKeyArray], nnx.Module], depth: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, make: Callable[[PRNGKeyArray], nnx.Module], depth: int, norm: nnx.Module | None = None, *, rngs: nnx.Rngs
+    ):
         self.layers = jax.vmap(make)(jax.random.split(rngs.params(), depth))
+        self.norm = norm
 
     def __call__(self, states: Float[Array, "B T D"], *context) -> Float[Array, "B T D"]:
         """States after all layers."""
-        return jax.lax.scan(lambda states, layer: (layer(states, *context), None), states, self.layers)[0]
+        states = jax.lax.scan(lambda states, layer: (layer(states, *context), None), states, self.layers)[0]
+        return states if self.norm is None else self.norm(states)
 
-    def part(self, first: int, last: int | None = None) -> "Stack":
-        """The layers from `first` to before `last`, as a stack of their own."""
+    def lower(self, n: int) -> "Stack":
+        """The first n layers, as a stack of their own."""
+        return self._of(slice(n), None)
+
+    def upper(self, n: int) -> "Stack":
+        """The layers after the first n and what follows them, as a stack of their own."""
+        return self._of(slice(n, None), self.norm)
+
+    def _of(self, which: slice, norm: nnx.Module | None) -> "Stack":
         other = copy.copy(self)
-        other.layers = jax.tree.map(lambda x: x[first:last], self.layers)
+        other.layers, other.norm = jax.tree.map(lambda x: x[which], self.layers), norm
         return other
 
     @property

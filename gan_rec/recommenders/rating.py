@@ -11,14 +11,15 @@ from gan_rec.recommenders.score import dot
 from gan_rec.recommenders.text import TextVectors
 
 _BEGIN = 0.05  # standard deviation of the initial maps
-_SHRINK = 5.0  # a history counts n / (n + 5) of its mean text
+_SHRINK = 5.0  # a history counts n / (n + 5) of its mean text, and earlier ratings as much of their part of likes
 
 
 class RatingPredictor(nnx.Module):
-    """Biases, texts and histories: b + b_u + b_i + w . t_i + c . h + d log(1 + n) + <A h, B t_i>.
+    """Biases, texts and histories: b + b_u + b_i + w . t_i + c . h + d log(1 + n) + e r + <A h, B t_i>.
 
-    These are the log-odds that user u likes item i, whose text is t_i, after n liked items whose mean text is h. Biases
-    tell those apart whom training has seen; text and history also serve the others. Every parameter but b has a
+    These are the log-odds that user u likes item i, whose text is t_i, after n liked items whose mean text is h; r says
+    how far from a half the part of likes is among the user's earlier ratings, 0 where these are not known. Biases tell
+    those apart whom training has seen; text and history also serve the others. Every parameter but b has a
     Gaussian prior around 0 (see `penalty`), so that a bias of few ratings stays small.
 
     Args:
@@ -40,7 +41,7 @@ class RatingPredictor(nnx.Module):
         prior: float = 1.0, rngs: nnx.Rngs,
     ):  # fmt: skip
         n = vectors.values.shape[1]
-        self.bias, self.length = nnx.Param(jnp.zeros(())), nnx.Param(jnp.zeros(()))
+        self.bias, self.length, self.rate = (nnx.Param(jnp.zeros(())) for _ in range(3))
         self.user_bias, self.item_bias = nnx.Param(jnp.zeros(n_users)), nnx.Param(jnp.zeros(n_items))
         self.text_weight, self.history_weight = nnx.Param(jnp.zeros(n)), nnx.Param(jnp.zeros(n))
         self.history_map = nnx.Param(_BEGIN * jax.random.normal(rngs.params(), (n, dim)))
@@ -58,6 +59,8 @@ class RatingPredictor(nnx.Module):
         if key is not None:
             of_user = of_user * bernoulli(key, 1 - self.dropout, of_user.shape)
         of_user = of_user + mean @ self.history_weight[...] + self.length[...] * (jnp.log1p(n) - 3.0)
+        likes, ratings = batch.earlier.T
+        of_user = of_user + self.rate[...] * (likes - ratings / 2) / (ratings + _SHRINK)
         text, one = texts[batch.items], jnp.ones((len(n), 1))
         of_item = self.item_bias[batch.items] + text @ self.text_weight[...]
         users = jnp.concatenate([mean @ self.history_map[...], of_user[:, None], one], axis=1)
@@ -84,7 +87,8 @@ class RatingPredictor(nnx.Module):
         maps = sum(
             precision * jnp.sum(parameter[...] ** 2)
             for precision, parameter in (
-                (4.0, self.text_weight), (5.0, self.history_weight), (5.0, self.length), (5.0, self.history_map),
+                (4.0, self.text_weight), (5.0, self.history_weight), (5.0, self.length), (0.1, self.rate),
+                (5.0, self.history_map),
                 (5.0, self.text_map),
             )
         )  # fmt: skip

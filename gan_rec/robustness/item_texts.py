@@ -9,10 +9,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from gan_rec import losses
 from gan_rec.adversaries import Noise, SentenceGenerator, everywhere
 from gan_rec.data.sampling import Positives
 from gan_rec.games.batches import draw_users
+from gan_rec.games.rows import RowLoss
 from gan_rec.recommenders.two_tower import TwoTower
 
 _BATCH, _DRAWS = 128, 8
@@ -87,8 +87,9 @@ def _loss(recommender: TwoTower, positives: Positives, vectors: Float[Array, "I 
     row_key, draw_key = jax.random.split(key)
     rows = positives.active[jax.random.randint(row_key, (_BATCH,), 0, positives.n_active)]
     batch = draw_users(positives, rows, draw_key, reads_history=True, hide=0.2, profile=False)
-    scores = recommender.score(recommender.users(batch.users, batch.history), recommender.read(vectors))
-    return losses.softmax(scores, batch.targets, 1.0 - batch.history)
+    return RowLoss(recommender, batch, "softmax")(
+        recommender.users(batch.users, batch.history), recommender.read(vectors)
+    )
 
 
 @jax.jit

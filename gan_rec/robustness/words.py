@@ -46,7 +46,7 @@ def logits_of_words(
         inputs, rows = vectors, vectors
     elif isinstance(classifier.layers, Stack):
         below = model.stack.depth - classifier.layers.depth
-        inputs = model.stack.part(0, below)(model.enter(words), mask)
+        inputs = model.stack.lower(below)(model.enter(words), mask)
         rows = (inputs * mask[..., None]).reshape(len(words), -1)
     else:
         inputs, rows = words, (words * mask[..., None]).reshape(len(words), -1)
@@ -63,7 +63,11 @@ def neighbours(encoder: Encoder, tokens: Int[np.ndarray, " n"], k: int, least: f
     among them, its opposites sometimes too: embeddings of words do not know better.
     """
     names = [encoder.tokenizer.id_to_token(n) or "" for n in range(encoder.tokenizer.get_vocab_size())]
-    letters = np.array([name.isalpha() and name.isascii() and len(name) > 1 for name in names])
+    # Byte-level vocabularies mark words that follow a space; what has no mark there begins a text or ends a word.
+    mark = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"
+    marked = any(name.startswith(mark) for name in names)
+    bare = [name.removeprefix(mark) if name.startswith(mark) or not marked else "" for name in names]
+    letters = np.array([name.isalpha() and name.isascii() and len(name) > 1 for name in bare])
     table = np.asarray(encoder.model.word_embedding[...])[: len(names)]
     table = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     found = np.full((len(tokens), k), -1)
@@ -105,7 +109,7 @@ def substitute(
     choose: str = "gradient",
     k: int = 8,
     least: float = 0.5,
-    longest: int = 128,
+    longest: int | None = None,
     seed: int = 0,
 ) -> Substituted:
     """Replace words by their neighbours, as many as a ball around the word embeddings allows.
@@ -121,17 +125,16 @@ def substitute(
         radius: of the ball.
         choose: "gradient", or "random": words and neighbours drawn, to compare with.
         k, least: neighbours of a word, and their least cosine.
-        longest: the most tokens of a text.
+        longest: the most tokens that the classifier reads of a text (`TextModel.longest`); None: as many as the
+            language model can. What comes after them stays as it is.
         seed: of what is drawn.
     """
-    tokens = encoder.tokens(texts)
+    tokens = encoder.tokens(texts, longest)
     known, where = np.unique(tokens.ids, return_inverse=True)
     near = neighbours(encoder, known, k, least)[where]  # of every token, in the order of `tokens.ids`
-    lengths = np.minimum(tokens.lengths(), longest)
     made: list = [None] * len(texts)
     key, how = jax.random.key(seed), Reading(encoder.pooling, encoder.normalised)
-    for which, length in batches(lengths, _TOKENS_IN_BATCH):
-        length = bucket(length)
+    for which, length in batches(tokens.lengths(), _TOKENS_IN_BATCH):
         ids, mask = tokens.padded(which, length)
         candidates = np.full((*ids.shape, k), -1)
         for row, n in enumerate(which):
@@ -150,14 +153,18 @@ def substitute(
 
 
 def word_shares(
-    encoder: Encoder, classifier: TextClassifier, texts: list[str], labels: Int[np.ndarray, " N"], longest: int = 128
+    encoder: Encoder,
+    classifier: TextClassifier,
+    texts: list[str],
+    labels: Int[np.ndarray, " N"],
+    longest: int | None = None,
 ) -> list[list[tuple[str, float]]]:
     """How an attack on word embeddings (FGM) spends its radius: of each text its tokens, and each one's share.
 
     Shares are those of the squared length of the move, so they sum to 1; see `substitute` for the arguments.
     """
-    tokens = encoder.tokens(texts)
-    ids, mask = tokens.padded(np.arange(len(texts)), bucket(int(min(tokens.lengths().max(initial=1), longest))))
+    tokens = encoder.tokens(texts, longest)
+    ids, mask = tokens.padded(np.arange(len(texts)), bucket(int(tokens.lengths().max(initial=1))))
     how = Reading(encoder.pooling, encoder.normalised)
     slopes = np.asarray(_slopes(encoder.model, classifier, ids, mask, labels.astype(np.float32), how=how))
     squares = np.sum(slopes**2, axis=2)
@@ -228,7 +235,11 @@ def _afford(gain: Float[Array, "B T"], cost: Float[Array, "B T"], left: Float[Ar
 def _collect(encoder: Encoder, texts: list[str], made: list) -> Substituted:
     said = []
     for text, (now, *_, ids, n) in zip(texts, made, strict=True):
-        same = np.array_equal(now, ids)
-        said.append(text if same else encoder.tokenizer.decode(now[:n].tolist(), skip_special_tokens=True))
+        if np.array_equal(now, ids):
+            said.append(text)
+            continue
+        read = encoder.tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))  # as it was: cut
+        rest = text[max(end for _, end in read.offsets) :]
+        said.append(encoder.tokenizer.decode(now[:n].tolist(), skip_special_tokens=True) + rest)
     columns = [np.array([row[i] for row in made]) for i in (1, 2, 3, 4)]
     return Substituted(said, *columns)

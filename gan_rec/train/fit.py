@@ -15,6 +15,8 @@ from gan_rec.train.balance import rebalance
 from gan_rec.train.epoch import Schedule, State, epoch, init, with_memory
 from gan_rec.train.pulse import listening
 
+_UNDEFINED = float(np.finfo(np.float32).min)  # the score of an epoch whose metric is not a number: the worst there is
+
 
 class TrainingDivergedError(UserError):
     """A loss or a weight is no longer a finite number."""
@@ -142,6 +144,7 @@ class Training:
 
         Raises:
             TrainingDivergedError: naming epoch and seed. The last checkpoint before it is kept.
+            UserError: no epoch can be chosen, since the metric is nowhere defined.
         """
         capacity = len(train) + len(valid)
         positives = self.task.on_device(train, capacity)
@@ -149,6 +152,11 @@ class Training:
         held_out = None if self.budget.balance == "fixed" else self.task.on_device(valid, capacity)
         review = self._select(self.task.scorer(train, valid, capacity, self.budget.select_on))
         selected = self._phase("selection", positives, review, self.budget.epochs, held_out=held_out)
+        if (np.asarray(selected.score) == _UNDEFINED).any():
+            raise UserError(
+                f"{self.budget.select_on} is undefined on the validation part in every epoch, so it cannot choose one; "
+                "select on another metric"
+            )
         if not self.budget.refit:
             return Fit(selected, selected)
         chosen, positives = np.asarray(selected.epoch), self.task.on_device(train.concat(valid))
@@ -284,7 +292,7 @@ class Training:
                 row[f"validation {metric}"] = float(value)
             # Of a model that is played against, what counts begins when the adversary joins.
             too_early = bool(self.game.plays) and number <= self.budget.warm_up
-            score = np.full_like(score, -np.inf) if too_early else score
+            score = np.full_like(score, -np.inf) if too_early else np.nan_to_num(score, nan=_UNDEFINED)
             better = ~np.asarray(progress.stopped) & (score > np.asarray(progress.kept.score))
             kept = _keep(progress, jnp.asarray(better), number, jnp.asarray(score))
             return progress._replace(

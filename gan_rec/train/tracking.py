@@ -29,12 +29,13 @@ class Tracker:
         return ModelTracker(self, name)
 
     def write(self, rows: list[dict]) -> None:
-        """Add rows with `model, phase, epoch, seed` and numbers."""
+        """Add rows with `model, phase, epoch, seed` and numbers; what is not a number becomes null, as JSON has it."""
+        rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
         for row in rows:
             for name, value in row.items():
-                if name not in _LABELS:
+                if name not in _LABELS and value is not None:
                     tag = f"{row['model']}_{row['phase']}/{name.replace('@', '_at_').replace(' ', '_')}"
                     self._writer.add_scalar(f"{tag}/seed_{row['seed']}", value, row["epoch"])
 
