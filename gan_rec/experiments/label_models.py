@@ -1,6 +1,6 @@
 """A finished run over texts, opened: models that tell the label of any text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jax
@@ -56,7 +56,9 @@ class TextModel:
         n = len(texts)
         if n == 0:
             return np.zeros((len(self.fit.final.epoch), 0), np.float32)
-        inputs = read_inputs(self.encoder, texts, self.settings, progress=progress)
+        # States of all tokens are large, and nobody says when those of passing texts can go.
+        encoder = self.encoder if self.settings.trainable is None else replace(self.encoder, cache=None)
+        inputs = read_inputs(encoder, texts, self.settings, progress=progress)
         encoded = EncodedTexts(
             inputs.values, inputs.lengths, np.zeros((n, 0), np.float32), np.zeros(n, np.int32), np.ones(n, bool)
         )

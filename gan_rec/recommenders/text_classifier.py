@@ -81,7 +81,8 @@ class TunedTextClassifier(TextClassifier):
 
     What an adversary moves is one row for each text, the states of all its tokens: word embeddings if all of the model
     is trained, else the states that the first trained layer reads. The radius is relative to the length of the whole
-    text, as Miyato et al. (ICLR 2017, section 3) have it, so the attack chooses which words it moves.
+    text, as Miyato et al. (ICLR 2017, section 3) have it, so the attack chooses which words it moves. Inside a decoder
+    the first token's state can be longer than all others together (an attention sink), and a radius goes as far.
 
     Args:
         dim: D.
