@@ -189,3 +189,19 @@ def test_clipping_ramp_and_accumulation_are_those_of_optax():
         update, plain_state = plain.update(mean / jnp.maximum(1.0, jnp.linalg.norm(mean)), plain_state)
         expected = expected + rate * update
     np.testing.assert_allclose(moved, expected, rtol=1e-5)
+
+
+def test_the_learning_rate_falls_with_every_step_to_zero():
+    schedule = Schedule(learning_rate=0.2, horizon=4.0)
+    rates = [float(schedule.at(epochs).learning_rate) for epochs in (0.0, 1.0, 3.5, 4.0, 5.0)]
+    np.testing.assert_allclose(rates, [0.2, 0.15, 0.025, 0.0, 0.0], atol=1e-7)
+    assert float(replace(schedule, horizon=0.0).at(3.0).learning_rate) == np.float32(0.2)
+
+    game, schedule, makers = setting()
+    falling = replace(schedule, horizon=1.0)
+    first, _ = epoch(start(schedule, makers), to_device(TRAIN), game, falling, KEYS)
+    kept = jax.tree.map(jnp.copy, first.recommender)
+    second, _ = epoch(first, to_device(TRAIN), game, falling, KEYS)
+    assert equal(kept, second.recommender)  # nothing is left of the rate
+    free, _ = epoch(start(schedule, makers), to_device(TRAIN), game, replace(schedule, horizon=1e9), KEYS)
+    assert not equal(kept, free.recommender)

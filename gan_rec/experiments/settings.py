@@ -198,8 +198,8 @@ class Settings:
     accumulate: int | None = None
     """Batches whose gradients make one step of the recommender."""
     anneal: bool | None = None
-    """Whether the recommender's learning rate falls linearly from epoch to epoch, to 0 after the last of epochs
-    (default: only with recommender tuned-text-classifier)."""
+    """Whether the recommender's learning rate falls linearly, to 0 at the end of the last of epochs (default: only with
+    recommender tuned-text-classifier)."""
     average: float | None = None
     """Decay per epoch of the moving average of the recommender's weights; 0 for none."""
     epochs: int | None = None

@@ -28,7 +28,7 @@ class State(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["learning_rate", "weight_decay", "average", "adversary_learning_rate"],
+    data_fields=["learning_rate", "weight_decay", "average", "adversary_learning_rate", "horizon"],
     meta_fields=["batch_size", "adversary_steps", "recommender_steps", "moves", "clip", "ramp", "accumulate"],
 )
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Schedule:
         clip: largest norm of the recommender's gradient; 0 for no bound.
         ramp: steps over which the recommender's learning rate rises from 0.
         accumulate: batches whose mean gradient makes one step of the recommender.
+        horizon: epochs over which the recommender's learning rate falls linearly to 0, a little with every step; 0 for
+            a rate that stays.
     """
 
     batch_size: int = 128
@@ -61,6 +63,7 @@ class Schedule:
     clip: float = 0.0
     ramp: int = 0
     accumulate: int = 1
+    horizon: float = 0.0
 
     def recommender_optimizer(self) -> optax.GradientTransformation:
         """AdamW (Loshchilov and Hutter, ICLR 2019)."""
@@ -73,6 +76,11 @@ class Schedule:
         if self.accumulate > 1:
             optimizer = optax.MultiSteps(optimizer, self.accumulate).gradient_transformation()
         return optimizer
+
+    def at(self, epochs) -> "Schedule":
+        """The schedule after `epochs` of the training, of which parts count too."""
+        left = jnp.where(self.horizon > 0, jnp.maximum(1 - epochs / jnp.maximum(self.horizon, 1e-6), 0.0), 1.0)
+        return replace(self, learning_rate=self.learning_rate * left)
 
     def _ramped(self, count):
         return self.learning_rate * jnp.minimum(1.0, (count + 1) / self.ramp)
@@ -138,7 +146,8 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
         number, batch_of = _turn(game, i)
         draw_key, *move_keys = jax.random.split(jax.random.fold_in(steps_key, number), 3)
         batch = batch_of(draw(number, draw_key), memory)
-        state, parts, loss = _at_width(batch, lambda batch: _move(state, game, schedule, batch, *move_keys))
+        now = schedule.at(state.epoch + i / n_steps)
+        state, parts, loss = _at_width(batch, lambda batch: _move(state, game, now, batch, *move_keys))
         memory = parts.pop("offsets", memory)
         return state, memory, jax.tree.map(jnp.add, sums, parts | {"adversary_loss": loss})
 

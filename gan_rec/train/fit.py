@@ -35,8 +35,7 @@ class Budget:
         checkpoint_every: epochs between two checkpoints.
         warm_up: epochs before the adversary joins: the recommender's pre-training.
         warm_up_learning_rate: of the recommender in these epochs; None: the schedule's.
-        anneal: let the recommender's learning rate fall from epoch to epoch, linearly, by an equal part in each of
-            `epochs`.
+        anneal: let the recommender's learning rate fall linearly to 0 over `epochs`.
         balance: who sets alpha: "fixed", or a rule of `gan_rec.train.balance.rebalance` after every epoch of the
             selection. The refit keeps each seed's alpha of the chosen epoch.
     """
@@ -228,8 +227,7 @@ class Training:
         """Game and schedule of an epoch: before the adversary joins the game is the twin's."""
         schedule = self.schedule
         if self.budget.anneal:
-            left = 1 - (number - 1) / self.budget.epochs
-            schedule = replace(schedule, learning_rate=schedule.learning_rate * left)
+            schedule = replace(schedule, horizon=float(self.budget.epochs))
         if number > self.budget.warm_up:
             return self.game, schedule
         rate = self.budget.warm_up_learning_rate
