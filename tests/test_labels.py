@@ -16,11 +16,12 @@ from sklearn.model_selection import train_test_split
 import gan_rec
 from gan_rec import cli
 from gan_rec.data.labelled import Features, hide_labels, read_labelled
+from gan_rec.data.samples import EncodedTexts
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
 from gan_rec.experiments import label_baselines, label_models, label_run
 from gan_rec.experiments.config import Config
-from gan_rec.experiments.labels import Inputs, evaluate_labels, label_settings, splits
+from gan_rec.experiments.labels import Inputs, LabelSplit, evaluate_labels, label_settings, splits
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 from gan_rec.experiments.words import word_counts, word_scores
 from gan_rec.losses import label_divergence, label_rows
@@ -406,6 +407,22 @@ def test_a_stopped_run_goes_on_to_the_same_results(table, tmp_path, bag_of_words
     cli.main(["train", "--resume", "--quiet", "--out", str(tmp_path / "cut")])
     whole, cut = (json.loads((tmp_path / run / "results.json").read_text()) for run in ("whole", "cut"))
     assert whole["models"] == cut["models"] and whole["under_attack"] == cut["under_attack"]
+
+
+def test_attacks_on_many_tokens_are_measured_on_a_sample_of_the_test_part():
+    n = 620
+    labels = np.arange(n) % 2
+    none = np.zeros((n, 0), np.float32)
+    tokens = EncodedTexts(np.arange(2 * n).reshape(n, 2), np.full(n, 2), none, labels, labels > -1)
+    vectors = EncodedTexts(np.ones((n, 3), np.float32), np.zeros(n, np.int32), none, labels, labels > -1)
+    whole = LabelSplit(vectors, vectors, vectors, (np.arange(n),) * 3)
+    assert whole.to_attack() is whole
+
+    part = LabelSplit(tokens, tokens, tokens, (np.arange(n),) * 2 + (np.arange(n) + 7,)).to_attack()
+    rows = part.rows[2] - 7
+    assert len(part.test) == len(np.unique(rows)) == 500 and len(part.valid) == n
+    np.testing.assert_array_equal(part.test.inputs, tokens.inputs[rows])
+    np.testing.assert_array_equal(part.test.labels, labels[rows])
 
 
 def test_options_of_texts_need_the_task(capsys, tmp_path):

@@ -50,6 +50,8 @@ class RatedPairs:
     n_users: int
     n_items: int
 
+    of_tokens = False
+
     def __len__(self) -> int:
         return len(self.labels)
 

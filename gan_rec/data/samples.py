@@ -87,6 +87,15 @@ class EncodedTexts:
     def groups(self) -> None:
         """Texts are nobody's."""
 
+    @property
+    def of_tokens(self) -> bool:
+        """Whether the inputs are of tokens, not of whole texts."""
+        return _of_tokens(self.inputs)
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> "EncodedTexts":
+        """Some of them."""
+        return EncodedTexts(*(getattr(self, f.name)[rows] for f in fields(self)))
+
     def on_device(self, capacity: int | None = None) -> "Samples":
         """See `to_samples`."""
         return to_samples(self, capacity)

@@ -208,9 +208,11 @@ def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, t
         store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
         fit = problem.training(own, split, observers, store).fit(split.train, split.valid)
         found[name] = evaluate_labels(fit, split)
+        part = split.to_attack()
+        found[f"{name} under none"] = found[name] if part is split else evaluate_labels(fit, part)
         for attack in ATTACKED_BY:
             found[f"{name} under {attack}"] = evaluate_labels(
-                fit, split, attack=attack, radius=settings.epsilon, norm=settings.norm
+                fit, part, attack=attack, radius=settings.epsilon, norm=settings.norm
             )
         epochs = [int(epoch) for epoch in fit.selected.epoch]
         told.append({"model": name, "epochs": epochs, **seconds(pd.DataFrame(tracker.rows(label)))})
@@ -235,9 +237,10 @@ def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, 
         "models": {name: summaries[name] for name in MODELS},
         "baselines": {name: summaries[name] for name in problem.baselines},
         "under_attack": {
-            attack: {name: summaries[f"{name} under {attack}"] for name in MODELS} for attack in ATTACKED_BY
+            attack: {name: summaries[f"{name} under {attack}"] for name in MODELS} for attack in ("none", *ATTACKED_BY)
         },
         "attack_radius": settings.epsilon,
+        f"attacked_{problem.things}": sum(len(each.labels) for each in evaluations["twin under none"]),
         "tests": {name: test | {"p_holm": p} for (name, test), p in zip(tests.items(), corrected, strict=True)},
         "tests_method": f"DeLong's test over {problem.things}, AUC averaged over seeds and folds; "
         "p_holm: Holm over the tests",

@@ -40,9 +40,10 @@ def _tests(results: dict) -> Table:
 
 
 def _attacks(results: dict) -> Table:
-    title = f"accuracy when representations move by {results['attack_radius']:g} of their length"
+    things = "texts" if results["task"] == "labels" else "ratings"
+    n = results[f"attacked_{things}"]
+    title = f"accuracy on {n:,} test {things} when representations move by {results['attack_radius']:g} of their length"
     table = new_table(title, "attack", "adversarial", "twin")
-    table.add_row("none", *(interval(results["models"][m]["accuracy"]) for m in ("adversarial", "twin")))
     for attack, models in results["under_attack"].items():
         table.add_row(attack, *(interval(models[m]["accuracy"]) for m in ("adversarial", "twin")))
     return table

@@ -25,6 +25,7 @@ from gan_rec.train.fit import Fit, Observer, Store, Training
 from gan_rec.train.tasks import Labelled, Labelling, for_each_text, predict
 
 ATTACKED_BY = ("noise", "fgm", "pgd")
+ATTACKED_TEXTS = 500  # of a classifier that reads tokens: an attack on a text costs as much as some steps of training
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,13 @@ class LabelSplit:
     valid: Labelled
     test: Labelled
     rows: tuple[Int[np.ndarray, " n"], ...]  # of train, valid and test in the table
+
+    def to_attack(self) -> "LabelSplit":
+        """The same with that part of test that attacks are measured on: all, or of texts of many tokens a sample."""
+        if not self.test.of_tokens or len(self.test) <= ATTACKED_TEXTS:
+            return self
+        drawn = np.sort(np.random.default_rng(0).permutation(len(self.test))[:ATTACKED_TEXTS])
+        return dataclasses.replace(self, test=self.test.take(drawn), rows=(*self.rows[:2], self.rows[2][drawn]))
 
 
 def label_settings(settings: Settings, task: str = "labels") -> Settings:
