@@ -127,12 +127,12 @@ class Samples:
         """Whether the inputs are of tokens, not of whole texts."""
         return _of_tokens(self.inputs)
 
-    def chunks(self) -> Int[Array, "chunks 128"]:
+    def chunks(self) -> Int[Array, "chunks n"]:
         """All rows, some at a time and those of like length together.
 
-        The states of all tokens of all texts at once would not fit into memory.
+        The states of all tokens of all texts at once would not fit into memory; those of some, into its caches.
         """
-        return jnp.argsort(self.lengths).reshape(-1, STEP)
+        return jnp.argsort(self.lengths).reshape(-1, STEP // 4 if self.of_tokens else STEP)
 
     def batch(self, rows: Int[Array, " B"], weights: Float[Array, " B"] | None = None) -> TextBatch:
         """Some of them, as a game and a classifier take them."""

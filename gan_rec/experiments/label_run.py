@@ -208,11 +208,11 @@ def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, t
         store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
         fit = problem.training(own, split, observers, store).fit(split.train, split.valid)
         found[name] = evaluate_labels(fit, split)
-        part = split.to_attack()
-        found[f"{name} under none"] = found[name] if part is split else evaluate_labels(fit, part)
+        part, known = split.to_attack(), {"thresholds": found[name].thresholds}
+        found[f"{name} under none"] = found[name] if part is split else evaluate_labels(fit, part, **known)
         for attack in ATTACKED_BY:
             found[f"{name} under {attack}"] = evaluate_labels(
-                fit, part, attack=attack, radius=settings.epsilon, norm=settings.norm
+                fit, part, **known, attack=attack, radius=settings.epsilon, norm=settings.norm
             )
         epochs = [int(epoch) for epoch in fit.selected.epoch]
         told.append({"model": name, "epochs": epochs, **seconds(pd.DataFrame(tracker.rows(label)))})

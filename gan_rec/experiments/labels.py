@@ -223,16 +223,20 @@ def training_of(
     )
 
 
-def evaluate_labels(fit: Fit, split: LabelSplit, **attack: Any) -> LabelEvaluation:
+def evaluate_labels(
+    fit: Fit, split: LabelSplit, thresholds: Float[np.ndarray, " S"] | None = None, **attack: Any
+) -> LabelEvaluation:
     """Test predictions of the final weights, with the thresholds that validation chose for the weights before them.
 
     Args:
         fit: of a training.
         split: its data.
+        thresholds: these, where they are known already.
         attack: arguments of `attacked_vectors`, to measure under an attack.
     """
-    valid = predict(fit.selected.recommender, split.valid.on_device())
-    thresholds = np.array([best_threshold(split.valid.labels, p) for p in valid])
+    if thresholds is None:
+        valid = predict(fit.selected.recommender, split.valid.on_device())
+        thresholds = np.array([best_threshold(split.valid.labels, p) for p in valid])
     probabilities = (
         _attacked(fit, split, **attack) if attack else predict(fit.final.recommender, split.test.on_device())
     )
@@ -253,4 +257,4 @@ def _under_attack(classifiers, samples, adversary, radius, keys, *, norm: str) -
         moved = adversary(LabelLoss(classifier, batch, "bce", clean), *clean, key, everywhere(radius, norm))
         return jax.nn.sigmoid(classifier.logits(moved, batch))
 
-    return for_each_text(partial(jax.vmap(one, in_axes=(0, 0, None)), classifiers, keys), samples)
+    return for_each_text(lambda player, batch: one(*player, batch), (classifiers, keys), samples)

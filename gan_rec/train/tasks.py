@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,17 +67,24 @@ def predict(classifier, samples: LabelledSamples) -> Float[np.ndarray, "S N"]:
 
 
 @jax.jit
-def _probabilities(classifier, samples: LabelledSamples):
+def _probabilities(classifiers, samples: LabelledSamples):
     return for_each_text(
-        lambda batch: jax.vmap(lambda one: jax.nn.sigmoid(one.logits(one.represent(batch), batch)))(classifier), samples
+        lambda one, batch: jax.nn.sigmoid(one.logits(one.represent(batch), batch)), classifiers, samples
     )
 
 
 def for_each_text(
-    compute: Callable[[LabelledBatch], Float[Array, "S B"]], samples: LabelledSamples
+    compute: Callable[[Any, LabelledBatch], Float[Array, " B"]], classifiers: Any, samples: LabelledSamples
 ) -> Float[Array, "S capacity"]:
-    """What `compute` says of every text, in their order; it is given some at a time."""
+    """What `compute(classifier, batch)` says of every text, in their order, for classifiers with a leading axis of S.
+
+    It is given some texts at a time.
+    """
     chunks = samples.chunks()
-    found = jax.lax.map(lambda rows: samples.batch(rows).at_width(compute), chunks)
-    found = jnp.moveaxis(found, 1, 0).reshape(found.shape[1], -1)
-    return jnp.zeros_like(found).at[:, chunks.reshape(-1)].set(found)
+
+    def one(classifier):
+        found = jax.lax.map(lambda rows: samples.batch(rows).at_width(lambda batch: compute(classifier, batch)), chunks)
+        return jnp.zeros(found.size).at[chunks.reshape(-1)].set(found.reshape(-1))
+
+    # Side by side, the products of language models would be batched, which a CPU does slowly.
+    return jax.lax.map(one, classifiers) if samples.of_tokens else jax.vmap(one)(classifiers)
