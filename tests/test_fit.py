@@ -161,7 +161,8 @@ def test_resumed_training_is_bit_identical(small_split, tmp_path, die_in):
         train((Killer(),), tmp_path / "killed")
     resumed = train((), tmp_path / "killed")
     assert equal((whole.selected, whole.final), (resumed.selected, resumed.final))
-    restored = training(settings, small_split, (), Checkpoints(tmp_path / "killed")).restore()
+    restored = training(settings, small_split, (), Checkpoints(tmp_path / "killed"))
+    restored = restored.restore(small_split.train, small_split.valid)
     assert equal((whole.selected, whole.final), (restored.selected, restored.final))
 
 

@@ -50,7 +50,7 @@ def evaluate_ranking(
         seen: pairs known before; they are the histories, and masked.
         truth: held-out pairs; with the items that are ranked, if these are not all.
         ks: cut-offs.
-        side: "item" if the recommenders were trained on transposed pairs.
+        side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
 
     Raises:
         UserError: a cut-off is above the number of items that are ranked or below 1, or `truth` is empty.

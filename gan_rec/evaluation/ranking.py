@@ -29,7 +29,7 @@ def top_items(
         seen: pairs that are left out of the ranking; they are also the histories that recommenders read.
         users: n user indices.
         k: how many items, at most I.
-        side: "item" if the recommenders were trained with users and items in each other's place.
+        side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
         candidates: `[I]` bool, the items to be ranked; None: all.
 
     Returns:
@@ -53,7 +53,7 @@ def top_items(
 @partial(jax.jit, static_argnames=("k", "side"))
 def _rank(recommenders, seen: Positives, candidates, chunks: Int[Array, "chunks n"], k: int, side: str):
     def rank(recommender, users, history):
-        recommender = flip(recommender, seen) if side == "item" else recommender
+        recommender = flip(recommender, seen, side)
         scores = recommender.score(recommender.users(users, history), recommender.items())
         left_out = history > 0 if candidates is None else (history > 0) | ~candidates
         return jax.lax.top_k(jnp.where(left_out, -jnp.inf, scores), k)

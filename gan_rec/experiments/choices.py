@@ -27,7 +27,7 @@ _ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
 GAMES = {
     "embedding": Game(
         ("generator", *_GENERATORS[1:], *_ATTACKS),
-        {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1},
+        {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1, "side": "user"},
         ("softmax", "bpr", "sampled-softmax", "bce"),
         own_adversary=True,
     ),
@@ -118,13 +118,16 @@ _OVER_TEXT = dict(
 # The others draw fakes from all of the catalogue, or swap users and items, who have no text.
 _OF_ROWS = ("embedding", "apr", "hard-negative", "advinfonce")
 # Chosen on validation parts cut from the train part of CFGAN's ML-100K split, the twin's first.
+_AUTOENCODER = dict(
+    loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
+    average=0.97, adversary_learning_rate=3e-3,
+)  # fmt: skip
+OF_ITEM_SIDE = {"item_dim": 256, "item_epochs": 160, "item_learning_rate": 4e-3, "item_weight_decay": 1.0}
+OF_MIX = OF_ITEM_SIDE | {"edlae_l2": 250.0, "edlae_dropout": 0.4}
 RECOMMENDERS = {
     "autoencoder": Recommender(
         {"dropout": 0.5},
-        dict(
-            loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
-            average=0.97, adversary_learning_rate=3e-3,
-        ),
+        _AUTOENCODER,
         {
             "cfgan": dict(
                 dim=128, learning_rate=1e-3, weight_decay=0.1, epochs=250, patience=60, adversary_learning_rate=3e-4,
@@ -132,6 +135,7 @@ RECOMMENDERS = {
             ),
         },
     ),
+    "mix": Recommender({"dropout": 0.5} | OF_MIX, _AUTOENCODER, games=("embedding",)),
     "mf": Recommender(
         {"bias": False},
         dict(

@@ -21,9 +21,11 @@ from gan_rec.experiments import choices, players
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
 from gan_rec.progress import Progress
+from gan_rec.recommenders.baselines import EDLAE
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.robustness import damage, losses_under_attack, train_generator
 from gan_rec.train.fit import Fit, Observer, Store, Training
+from gan_rec.train.mixed import MixedTraining
 from gan_rec.train.tasks import Ranking
 
 
@@ -38,8 +40,8 @@ class Fitted:
 
     @property
     def side(self) -> str:
-        """Say "item" if it was trained with users and items in each other's place."""
-        return self.settings.side or "user"
+        """How it was trained, see `gan_rec.recommenders.flipped.flip`."""
+        return players.side_of(self.settings)
 
     @property
     def chosen_epochs(self) -> list[int]:
@@ -61,9 +63,15 @@ class History:
         self.rows.extend(rows)
 
 
-def training(settings: Settings, split: Split, observers: tuple[Observer, ...], store: Store | None = None) -> Training:
+def training(
+    settings: Settings, split: Split, observers: tuple[Observer, ...], store: Store | None = None
+) -> Training | MixedTraining:
     """The training that `settings` (resolved) describe, ready to fit `split`."""
     players.check_split(settings, split)
+    if settings.recommender == "mix":
+        users, items = (training(own, split, observers, store) for own in players.sides_of_mix(settings))
+        linear = EDLAE(settings.edlae_l2, settings.edlae_dropout)
+        return MixedTraining(users, dataclasses.replace(items, prefix=players.ITEM_SIDE), linear)
     check_cutoffs((parse(settings.select_on)[1],), split.train.n_items, split.valid.candidates)
     sizes = split.train.n_users, split.train.n_items
     return Training(
@@ -75,7 +83,7 @@ def training(settings: Settings, split: Split, observers: tuple[Observer, ...], 
         seeds=settings.seed_list,
         observers=observers,
         store=store,
-        task=Ranking(settings.side or "user"),
+        task=Ranking(players.side_of(settings)),
     )
 
 
@@ -234,7 +242,8 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
     "generator" is trained anew against each model's frozen weights, with the same initial values, batches and number
     of steps for both; "game" is the one that the adversarial training ended with, so for the twin it comes from
     another model. See `gan_rec.robustness.ATTACKS`. After a game without a generator of embeddings the radius is the
-    default of the embedding game, the generator its default, and there is no "game".
+    default of the embedding game, the generator its default, and there is no "game". Nor is there one of a mix, whose
+    generators have played against its parts: its rows are longer than theirs.
 
     Returns:
         model -> attack -> the summary of the loss over seeds, with that of its rise over the clean loss as "rise"; and
@@ -246,7 +255,7 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
     result, rises = {}, {}
     for name, fitted in {"adversarial": adversarial, "twin": twin}.items():
         known = fitted.split.train_and_valid() if settings.refit else fitted.split.train
-        positives = to_device(known.transposed() if fitted.side == "item" else known)
+        positives = to_device(known.transposed() if fitted.side != "user" else known)
         weights = fitted.weights.final.recommender
         keys = jax.random.split(jax.random.fold_in(key, 1), settings.seeds)
         adversaries = {"generator": train_generator(weights, maker, game, positives, schedule, keys)}

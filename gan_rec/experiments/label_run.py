@@ -326,7 +326,7 @@ def open_labels(directory: Path) -> tuple[Config, Problem, dict[str, list[Fit]]]
     for name, own in {"adversarial": config.settings, "twin": config.settings.twin()}.items():
         stores = [Checkpoints(directory / "checkpoints" / f"fold-{n}" / name) for n in range(1, len(problem.parts) + 1)]
         fits[name] = [
-            problem.training(own, split, (), store).restore()
+            problem.training(own, split, (), store).restore(split.train, split.valid)
             for split, store in zip(problem.parts, stores, strict=True)
         ]
     return config, problem, fits

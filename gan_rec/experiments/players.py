@@ -96,7 +96,9 @@ def _components_of(load: Callable, encoder: str, item_texts: tuple[str, ...], n:
 
 
 def check_split(settings: Settings, split: Split) -> None:
-    """Raise UserError if a game whose fakes come from all of the catalogue is to be played without its cold items."""
+    """Raise UserError if what needs all of the catalogue is to be trained without its cold items."""
+    if split.train.candidates is not None and settings.recommender == "mix":
+        raise UserError(f"recommender 'mix' knows items by who had them, and a {split.method} split ranks others")
     if split.train.candidates is not None and settings.game in ("irgan", "cfgan"):
         allowed = ", ".join(name for name in GAMES if name not in ("irgan", "cfgan"))
         raise UserError(
@@ -193,10 +195,14 @@ _TRAITS = {"profiles": ("reads_history", False), "reuses": ("reuses", False), "a
 def attackers(settings: Settings, pairs: Interactions) -> tuple:
     """With what a trained model is attacked: game, schedule, key -> generator, and whether the training had that one.
 
-    The generator is the training's own if it plays in embedding space and has parameters, else the default one.
+    The generator is the training's own if it plays in embedding space and has parameters, else the default one. It
+    is that for a mix too, whose parts had generators of their own.
     """
     own = settings.game in ("embedding", "apr")
-    if own:
+    in_parts = settings.recommender == "mix"
+    if in_parts:  # the rows of all parts together
+        game_of = dataclasses.replace(settings, dim=settings.dim + settings.item_dim + 1 + pairs.n_items)
+    elif own:
         game_of = settings
     else:
         kept = {
@@ -205,7 +211,7 @@ def attackers(settings: Settings, pairs: Interactions) -> tuple:
         game_of = dataclasses.replace(Settings(recommender=settings.recommender).resolved(), **kept)
     sizes = pairs.n_users, pairs.n_items
     maker = make_adversary(game_of, *sizes)
-    learned = own and bool(jax.tree.leaves(nnx.eval_shape(lambda: maker(jax.random.key(0)))))
+    learned = own and not in_parts and bool(jax.tree.leaves(nnx.eval_shape(lambda: maker(jax.random.key(0)))))
     if not learned:
         fresh = dict.fromkeys(choices.OPTIONS_OF_ADVERSARIES) | choices.ADVERSARIES["generator"]
         game_of = dataclasses.replace(game_of, adversary="generator", **fresh)
@@ -230,6 +236,22 @@ def _of(cls: Callable, settings: Settings, **given: Any) -> Any:
     names = {f.name for f in dataclasses.fields(plain)} & {f.name for f in dataclasses.fields(settings)}
     values = {name: getattr(settings, name) for name in names}
     return cls(**{name: value for name, value in values.items() if value is not None} | given)
+
+
+ITEM_SIDE = "item-"  # begins the names of phases, and of options, of a mix's network over items
+
+
+def sides_of_mix(settings: Settings) -> tuple[Settings, Settings]:
+    """Of the two networks of a mix: that over users has the settings of the mix, the other its own of some."""
+    network = dataclasses.replace(settings, recommender="autoencoder", **dict.fromkeys(choices.OF_MIX))
+    own = {name.removeprefix("item_"): getattr(settings, name) for name in choices.OF_ITEM_SIDE}
+    return network, dataclasses.replace(network, side="item", **own)
+
+
+def side_of(settings: Settings) -> str:
+    """How the recommender is put to use, see `gan_rec.recommenders.flipped.flip`."""
+    side = settings.side or "user"
+    return "bayes" if side == "item" and settings.loss == "softmax" else side
 
 
 def _sizes(settings: Settings, n_users: int, n_items: int) -> dict[str, int]:

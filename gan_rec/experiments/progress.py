@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from gan_rec.experiments.players import ITEM_SIDE
 from gan_rec.experiments.settings import Settings
 from gan_rec.progress import Progress
 
@@ -47,5 +48,5 @@ class ModelProgress:
             self._validation = f", {measured} {mean(measured):.4f}"
         # The twin has no adversarial loss: it is exactly 0 there.
         losses = [f"{n.replace('_', ' ')} {mean(n):.4f}" for n in ("data_loss", "adversarial_loss") if mean(n) != 0]
-        speed = self._pairs[rows[0]["phase"]] / mean("seconds")
+        speed = self._pairs[rows[0]["phase"].removeprefix(ITEM_SIDE)] / mean("seconds")
         return f"{', '.join(losses)}{self._validation}, {speed:,.0f} {self._things}/s"

@@ -159,6 +159,10 @@ def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: d
         evaluation.frame(name, split.train.user_ids, list(settings.seed_list))
         for name, evaluation in evaluations.items()
     )
+    if settings.recommender == "mix":
+        results["mix_weights"] = {
+            name: fitted.weights.selected.recommender.weights[...].tolist() for name, fitted in models.items()
+        }
     write_frame(out / "per_user.parquet", users)
     write_text(out / "results.json", json.dumps(results, indent=1))
     return results
@@ -170,10 +174,14 @@ def attack_radius(settings: Settings) -> float:
 
 
 def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
-    """Interactions per second and seconds per epoch and seed, from the median epoch of the selection phase."""
+    """Interactions per second and seconds per epoch and seed, from the median epoch of the selection phase.
+
+    A model that is trained in parts makes an epoch of each.
+    """
     if history.empty:
         return {}
-    seconds = float(history.loc[history["phase"] == "selection", "seconds"].median())
+    selections = history[history["phase"].str.endswith("selection")]
+    seconds = float(selections.groupby("phase")["seconds"].median().sum())
     return {"interactions_per_second": len(split.train) / seconds, "seconds_per_epoch_and_seed": seconds}
 
 
@@ -216,6 +224,7 @@ def open_run(directory: Path) -> Run:
         raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
     models = {}
     for name, own in model_settings(settings).items():
-        weights = training(own, split, (), Checkpoints(directory / "checkpoints" / name)).restore()
+        trained = training(own, split, (), Checkpoints(directory / "checkpoints" / name))
+        weights = trained.restore(split.train, split.valid)
         models[name] = Fitted(own, split, weights, pd.DataFrame(read_rows(directory / "metrics.jsonl", name)))
     return Run(directory, options, settings, models)

@@ -75,8 +75,8 @@ class Settings:
     """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce, text or
     rating."""
     recommender: str = "autoencoder"
-    """The player that ranks: autoencoder, mf, two-tower (over texts of items) or hybrid (over texts and ids); in game
-    text the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language
+    """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
+    form EDLAE), mf, two-tower (over texts of items) or hybrid (over texts and ids); in game text the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language
     model too; in game rating the one that tells likes: rating-predictor."""
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
@@ -112,8 +112,20 @@ class Settings:
     reads: str | None = None
     """Recommenders two-tower, hybrid: what the user tower knows of items in a history, ids or text."""
     dropout: float | None = None
-    """Recommenders autoencoder, two-tower, hybrid: chance that an entry of the history is dropped in training.
+    """Recommenders autoencoder, mix, two-tower, hybrid: chance that an entry of the history is dropped in training.
     rating-predictor: chance that training forgets who the user is."""
+    item_dim: int | None = None
+    """Recommender mix: dim of the network over items' histories."""
+    item_epochs: int | None = None
+    """Recommender mix: its epochs."""
+    item_learning_rate: float | None = None
+    """Recommender mix: its learning rate."""
+    item_weight_decay: float | None = None
+    """Recommender mix: its weight decay."""
+    edlae_l2: float | None = None
+    """Recommender mix: ridge of EDLAE."""
+    edlae_dropout: float | None = None
+    """Recommender mix: dropout of EDLAE, which is a ridge that grows with an item's popularity."""
     bias: bool | None = None
     """Recommender mf: whether items have a bias."""
     hide: float | None = None
@@ -176,7 +188,8 @@ class Settings:
     penalty: float | None = None
     """Game cfgan with wasserstein: weight of the gradient penalty."""
     side: str | None = None
-    """Game cfgan: user (vectors of users) or item (vectors of items)."""
+    """Game cfgan: user (vectors of users) or item (vectors of items). Game embedding with loss softmax: user (items
+    are found for users) or item (users for items)."""
     adversary_learning_rate: float | None = None
     """Learning rate of the adversary (Adam)."""
     adversary_steps: int | None = None
@@ -277,6 +290,18 @@ class Settings:
             (self.trainable is not None and self.norm == "linf", "norm", self.norm,
              "needs recommender 'text-classifier': padding has entries too"),
             (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
+            (self.balance == "validation" and self.recommender == "mix", "balance", self.balance,
+             "needs another recommender than 'mix', one of whose parts plays on side 'item'"),
+            (self.side == "item" and self.recommender == "mix", "side", self.side,
+             "needs another recommender than 'mix', which has both sides"),
+            (self.side == "item" and self.components is not None, "side", self.side,
+             f"needs a recommender that does not read texts of items, not {self.recommender!r}"),
+            (self.side == "item" and self.game == "embedding" and self.loss != "softmax", "side", self.side,
+             "needs loss 'softmax' in game 'embedding'"),
+            (self.recommender == "mix" and self.loss != "softmax", "loss", self.loss,
+             "must be 'softmax' with recommender 'mix'"),
+            (self.recommender == "mix" and self.warm_up > 0, "warm_up", self.warm_up,
+             "must be 0 with recommender 'mix', whose parts are trained apart"),
             (self.balance == "validation" and self.game in choices.OF_LABELS.values(), "balance", self.balance,
              "needs a game that ranks items"),
             (self.trainable is not None and choices.is_own(self.adversary), "adversary", self.adversary,
@@ -301,7 +326,7 @@ class Settings:
 _INF = math.inf
 _RANGES = {
     "alpha": (0, 1, "in [0, 1]"),
-    "dropout": (0, 0.99, "in [0, 0.99]"),
+    **dict.fromkeys(("dropout", "edlae_dropout"), (0, 0.99, "in [0, 0.99]")),
     "hide": (0.01, 1, "in [0.01, 1]"),
     "average": (0, 0.9999, "in [0, 0.9999]"),
     "seed": (0, 2**31 - 1, "from 0 to 2**31 - 1"),
@@ -309,7 +334,7 @@ _RANGES = {
     **dict.fromkeys(
         (
             "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
-            "penalty", "prior", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
+            "penalty", "prior", "item_learning_rate", "item_weight_decay", "edlae_l2", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
         ),
         (0, _INF, "at least 0"),
     ),
@@ -318,7 +343,7 @@ _RANGES = {
         (
             "dim", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
             "components", "units", "negatives", "batch_size", "recommender_steps", "epochs", "patience",
-            "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
+            "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate", "item_dim", "item_epochs",
         ),
         (1, _INF, "at least 1"),
     ),
@@ -339,7 +364,8 @@ _WORDS = {
 _REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",
     "weight_decay", "temperature", "entropy", "positive_share", "zero_ratio", "zero_weight", "mask_ratio", "penalty",
-    "xi", "warm_up_learning_rate", "clip", "prior",
+    "xi", "warm_up_learning_rate", "clip", "prior", "item_learning_rate", "item_weight_decay", "edlae_l2",
+    "edlae_dropout",
 )  # fmt: skip
 
 

@@ -60,6 +60,8 @@ def watch(split: Split, *, epochs: int = 60, every: int = 5, progress: bool = Tr
     settings = resolve(options | {"seeds": 1})
     if settings.game not in ("embedding", "apr"):
         raise UserError(f"game {settings.game!r} moves no embeddings; allowed: embedding, apr")
+    if settings.recommender == "mix":
+        raise UserError("recommender 'mix' is trained in parts; watch 'autoencoder', with side 'user' or 'item'")
     trainer = training(settings, split, ())
     game, schedule = trainer.game, trainer.schedule
     positives, key = to_device(split.train), jax.random.key(settings.seed)

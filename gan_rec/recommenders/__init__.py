@@ -2,17 +2,19 @@
 
 from gan_rec.recommenders.autoencoder import Autoencoder
 from gan_rec.recommenders.matrix_factorization import MatrixFactorization
+from gan_rec.recommenders.mix import Mix
 from gan_rec.recommenders.rating import RatingPredictor
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
 from gan_rec.recommenders.two_tower import Hybrid, TwoTower
 
 RECOMMENDERS = {
-    "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "two-tower": TwoTower,
+    "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "mix": Mix,
+    "two-tower": TwoTower,
     "text-classifier": TextClassifier, "tuned-text-classifier": TunedTextClassifier,
     "rating-predictor": RatingPredictor,
 }  # fmt: skip
 
 __all__ = [
-    "RECOMMENDERS", "Autoencoder", "Hybrid", "MatrixFactorization", "RatingPredictor", "TextClassifier",
+    "RECOMMENDERS", "Autoencoder", "Hybrid", "MatrixFactorization", "Mix", "RatingPredictor", "TextClassifier",
     "TunedTextClassifier", "TwoTower",
 ]  # fmt: skip

@@ -1,10 +1,12 @@
 """A recommender that was trained with users and items in each other's place, put the right way round."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from gan_rec.data.sampling import Positives
+from gan_rec.recommenders.baselines.tables import Factors
 
 
 class Flipped(nnx.Module):
@@ -41,7 +43,40 @@ class Flipped(nnx.Module):
         return self.inner.score(users, items)
 
 
-def flip(recommender: nnx.Module, known: Positives) -> Flipped:
-    """Put a recommender the right way round; `known` are the pairs with users as users."""
-    history = known.history(jnp.arange(known.bitmap.shape[0])).T if recommender.reads_history else None
-    return Flipped(recommender, history)
+def flip(recommender: nnx.Module, known: Positives, side: str = "item") -> nnx.Module:
+    """Put a recommender the right way round.
+
+    Args:
+        recommender: as it was trained.
+        known: the pairs that may be known, with users as users.
+        side: "user": it is that already. "item": it ranks by the scores that it gives users for items, see `Flipped`.
+            "bayes": by what they say of items for users, see `by_bayes`.
+    """
+    if side == "user":
+        return recommender
+    history = known.history(jnp.arange(known.bitmap.shape[0])).T
+    if side == "bayes":
+        return by_bayes(recommender, history)
+    return Flipped(recommender, history if recommender.reads_history else None)
+
+
+def by_bayes(recommender: nnx.Module, item_history: Float[Array, "I U"]) -> Factors:
+    """Rank items for users with a softmax over users, which was learned on transposed pairs: by Bayes' rule.
+
+    log p(item | user) = log p(user | item) + log p(item) + constant of the user. p(user | item) is the softmax over
+    all users of the inner products, p(item) goes by how many users have the item, plus a half.
+
+    Args:
+        recommender: trained on the transposed pairs; its score is the inner product.
+        item_history: 1 where an item was had by a user; of the pairs that may be known.
+
+    Returns:
+        Item rows (what the recommender makes of the items' histories, and log p(item) minus the log-normaliser) and
+        user rows (its catalogue, and a 1).
+    """
+    history = item_history if recommender.reads_history else None
+    items, users = recommender.users(jnp.arange(len(item_history)), history), recommender.items()
+    log_normaliser = jax.nn.logsumexp(items @ users.T, axis=1)
+    log_prior = jnp.log(jnp.sum(item_history, axis=1) + 0.5)
+    ones = jnp.ones((len(users), 1))
+    return Factors(jnp.hstack([users, ones]), jnp.hstack([items, (log_prior - log_normaliser)[:, None]]))

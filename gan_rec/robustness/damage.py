@@ -69,10 +69,10 @@ def evaluate_attacked(
         radius: of all rows; one, or one for each seed.
         loss: the recommender's loss, see `gan_rec.games.rows.LOSSES`.
         norm: "l2" or "linf".
-        side: "item" if the recommenders were trained on transposed pairs.
+        side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
     """
-    if side == "item":
-        recommenders = jax.vmap(lambda r: flip(r, known))(recommenders)
+    if side != "user":
+        recommenders = jax.vmap(lambda r: flip(r, known, side))(recommenders)
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     radii = jnp.broadcast_to(jnp.asarray(radius, jnp.float32), (n_seeds,))
     if not jax.tree.leaves(adversaries):  # without a leaf nothing carries the axis of seeds

@@ -126,6 +126,7 @@ class Training:
         observers: told of every phase and epoch.
         store: where checkpoints go; None keeps none.
         task: what is trained for.
+        prefix: of the phases' names, where the store and the observers serve several trainings.
     """
 
     game: Any
@@ -137,6 +138,7 @@ class Training:
     task: Task
     observers: tuple[Observer, ...] = ()
     store: Store | None = None
+    prefix: str = ""
 
     def fit(self, train: Any, valid: Any) -> Fit:
         """Choose the epoch of every seed on `valid`, then refit on both parts. No test part can be reached from here.
@@ -162,15 +164,15 @@ class Training:
         final = self._phase("refit", positives, self._keep_at(chosen), int(chosen.max()), alpha=selected.alpha)
         return Fit(selected, final)
 
-    def restore(self) -> Fit:
-        """What an earlier `fit` left in the store.
+    def restore(self, train: Any, valid: Any) -> Fit:
+        """What an earlier `fit` on these parts left in the store.
 
         Raises:
             UserError: it is not there or damaged.
         """
         like = jax.eval_shape(lambda: self._begin(self._keys()[:, 0])).kept
         phases = ("selection", "refit") if self.budget.refit else ("selection", "selection")
-        kept = [self.store.restore(f"{phase}-result", like) for phase in phases]
+        kept = [self.store.restore(f"{self.prefix}{phase}-result", like) for phase in phases]
         if None in kept:
             raise UserError("the checkpoints of the run are missing")
         return Fit(*kept)
@@ -180,7 +182,7 @@ class Training:
         return jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
 
     def _phase(self, name: str, positives, review: Callable, epochs: int, *, held_out=None, alpha=None) -> Kept:
-        keys = self._keys()
+        name, keys = self.prefix + name, self._keys()
         progress = self._begin(keys[:, 0])
         if getattr(self.game, "accumulates", 0):
             state = with_memory(progress.state, positives, self.game, self.schedule)

@@ -26,14 +26,15 @@ class Ranking:
     """Ranking the catalogue for users.
 
     Args:
-        side: "user", or "item": the game is played on transposed pairs, whose users are the data's items.
+        side: "user", else the game is played on transposed pairs, whose users are the data's items; see
+            `gan_rec.recommenders.flipped.flip`.
     """
 
     side: str = "user"
 
     def on_device(self, part: Interactions, capacity: int | None = None) -> Positives:
         """See `gan_rec.train.fit.Task`."""
-        return to_device(part.transposed() if self.side == "item" else part, capacity)
+        return to_device(part.transposed() if self.side != "user" else part, capacity)
 
     def scorer(self, train: Interactions, valid: Interactions, capacity: int, metric: str):
         """See `gan_rec.train.fit.Task`."""
