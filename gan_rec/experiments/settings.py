@@ -76,8 +76,9 @@ class Settings:
     rating."""
     recommender: str = "autoencoder"
     """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
-    form EDLAE), mf, two-tower (over texts of items) or hybrid (over texts and ids); in game text the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language
-    model too; in game rating the one that tells likes: rating-predictor."""
+    form EDLAE), mf, two-tower (over texts of items) or hybrid (over texts and ids); in game text the one that tells
+    labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too; in game rating
+    the one that tells likes: rating-predictor."""
     adversary: str | None = None
     """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
     free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
@@ -334,16 +335,18 @@ _RANGES = {
     **dict.fromkeys(
         (
             "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
-            "penalty", "prior", "item_learning_rate", "item_weight_decay", "edlae_l2", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
+            "penalty", "prior", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
+            "item_learning_rate", "item_weight_decay",
         ),
         (0, _INF, "at least 0"),
     ),
-    **dict.fromkeys(("temperature", "xi"), (1e-6, _INF, "at least 1e-6")),
+    **dict.fromkeys(("temperature", "xi", "edlae_l2"), (1e-6, _INF, "at least 1e-6")),
     **dict.fromkeys(
         (
             "dim", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
             "components", "units", "negatives", "batch_size", "recommender_steps", "epochs", "patience",
-            "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate", "item_dim", "item_epochs",
+            "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
+            "item_dim", "item_epochs",
         ),
         (1, _INF, "at least 1"),
     ),

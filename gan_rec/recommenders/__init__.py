@@ -8,8 +8,7 @@ from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassi
 from gan_rec.recommenders.two_tower import Hybrid, TwoTower
 
 RECOMMENDERS = {
-    "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "mix": Mix,
-    "two-tower": TwoTower,
+    "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "mix": Mix, "two-tower": TwoTower,
     "text-classifier": TextClassifier, "tuned-text-classifier": TunedTextClassifier,
     "rating-predictor": RatingPredictor,
 }  # fmt: skip

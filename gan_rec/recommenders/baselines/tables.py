@@ -46,7 +46,11 @@ class Factors(nnx.Module):
 
     reads_history = False
 
-    def __init__(self, users: Float[np.ndarray, "U D"], items: Float[np.ndarray, "I D"]):
+    def __init__(
+        self,
+        users: Float[np.ndarray, "U D"] | Float[Array, "U D"],
+        items: Float[np.ndarray, "I D"] | Float[Array, "I D"],
+    ):
         self.user_rows = nnx.Param(jnp.asarray(users, jnp.float32))
         self.item_rows = nnx.Param(jnp.asarray(items, jnp.float32))
 
