@@ -86,7 +86,7 @@ def test_bayes_turns_a_softmax_over_users_round(train):
     x[train.users, train.items] = 1
     for item in range(9):
         logits = np.asarray(model.score(model.users(None, jnp.asarray(x[:, item][None])), model.items()))[0]
-        of_users = np.exp(logits) / np.exp(logits).sum()
+        of_users = np.exp(logits) / np.exp(logits[x[:, item] == 0]).sum()
         np.testing.assert_allclose(found[:, item], np.log(of_users) + np.log(x[:, item].sum() + 0.5), rtol=1e-4)
     assert flip(model, known, "user") is model
 
@@ -105,11 +105,11 @@ def test_weights_are_those_that_rank_validation_best(train):
             weights = jnp.array([[a, b, 10 - a - b]] * 2) / 10
             found = evaluate_ranking(Mix(mix.parts, weights), to_device(train), held_out, (3,))
             reached[a, b, 10 - a - b] = found.per_seed("NDCG@3")
-    best = np.max(list(reached.values()), axis=0)
-    np.testing.assert_allclose(chosen.score, best, rtol=1e-6)
-    assert best.min() > np.min(list(reached.values()), axis=0).max()
-    for seed, weights in enumerate(np.rint(np.asarray(chosen.weights) * 10).astype(int)):
-        np.testing.assert_allclose(reached[tuple(weights)][seed], best[seed], rtol=1e-6)
+    means = [found.mean() for found in reached.values()]
+    weights = np.rint(np.asarray(chosen.weights) * 10).astype(int)
+    assert max(means) > min(means) + 0.05 and (weights[0] == weights[1]).all()
+    np.testing.assert_allclose(chosen.score, reached[tuple(weights[0])], rtol=1e-6)
+    np.testing.assert_allclose(np.mean(chosen.score), max(means), rtol=1e-6)
 
 
 def pairs(interactions_):
@@ -127,7 +127,7 @@ def test_parts_are_those_that_are_trained_alone(sealed, fitted):
         assert equal(mix.parts[0], alone.recommender) and equal(getattr(fitted.weights, name).epoch, alone.epoch)
         other = getattr(items.weights, name).recommender
         assert equal(mix.parts[1], jax.vmap(lambda one, at=known: flip(one, to_device(at), "bayes"))(other))
-        linear = EDLAE(250.0, 0.4).fit(known).columns[...]
+        linear = EDLAE(500.0, 0.4).fit(known).columns[...]
         assert equal(mix.parts[2].columns[...], jnp.stack([linear, linear]))
     assert items.history["phase"].unique().tolist() == ["selection", "refit"]
     assert fitted.history["phase"].unique().tolist() == ["selection", "refit", "item-selection", "item-refit"]
@@ -202,7 +202,7 @@ def test_a_run_on_the_command_line(tmp_path, capsys):
     cli.main(f"train --dataset synthetic --recommender mix --adversary fgm --out {out} {options}".split())
     results = json.loads((out / "results.json").read_text())
     for name in ("adversarial", "twin"):
-        assert len(results["mix_weights"][name]) == 1 and sum(results["mix_weights"][name][0]) == pytest.approx(1)
+        assert len(results["mix_weights"][name]) == 3 and sum(results["mix_weights"][name]) == pytest.approx(1)
         assert set(results["seconds"][name]) == {
             "selection", "refit", "item-selection", "item-refit", "total", "compilation",
         }  # fmt: skip

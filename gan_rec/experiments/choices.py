@@ -122,8 +122,8 @@ _AUTOENCODER = dict(
     loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
     average=0.97, adversary_learning_rate=3e-3,
 )  # fmt: skip
-OF_ITEM_SIDE = {"item_dim": 256, "item_epochs": 160, "item_learning_rate": 4e-3, "item_weight_decay": 1.0}
-OF_MIX = OF_ITEM_SIDE | {"edlae_l2": 250.0, "edlae_dropout": 0.4}
+OF_ITEM_SIDE = {"item_dim": 256, "item_epochs": 120, "item_learning_rate": 4e-3, "item_weight_decay": 1.0}
+OF_MIX = OF_ITEM_SIDE | {"edlae_l2": 500.0, "edlae_dropout": 0.4}
 RECOMMENDERS = {
     "autoencoder": Recommender(
         {"dropout": 0.5},

@@ -161,7 +161,7 @@ def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: d
     )
     if settings.recommender == "mix":
         results["mix_weights"] = {
-            name: fitted.weights.selected.recommender.weights[...].tolist() for name, fitted in models.items()
+            name: fitted.weights.selected.recommender.weights[0].tolist() for name, fitted in models.items()
         }
     write_frame(out / "per_user.parquet", users)
     write_text(out / "results.json", json.dumps(results, indent=1))

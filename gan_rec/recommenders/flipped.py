@@ -63,8 +63,9 @@ def flip(recommender: nnx.Module, known: Positives, side: str = "item") -> nnx.M
 def by_bayes(recommender: nnx.Module, item_history: Float[Array, "I U"]) -> Factors:
     """Rank items for users with a softmax over users, which was learned on transposed pairs: by Bayes' rule.
 
-    log p(item | user) = log p(user | item) + log p(item) + constant of the user. p(user | item) is the softmax over
-    all users of the inner products, p(item) goes by how many users have the item, plus a half.
+    log p(item | user) = log p(user | item) + log p(item) + constant of the user. p(user | item) is the softmax of the
+    inner products over the users who do not have the item yet, as in training; p(item) goes by the number of those who
+    do, plus a half.
 
     Args:
         recommender: trained on the transposed pairs; its score is the inner product.
@@ -76,7 +77,10 @@ def by_bayes(recommender: nnx.Module, item_history: Float[Array, "I U"]) -> Fact
     """
     history = item_history if recommender.reads_history else None
     items, users = recommender.users(jnp.arange(len(item_history)), history), recommender.items()
-    log_normaliser = jax.nn.logsumexp(items @ users.T, axis=1)
+    others = jnp.where(item_history > 0, -jnp.inf, items @ users.T)
+    log_normaliser = jax.nn.logsumexp(others, axis=1)
+    # An item that everybody has is ranked for nobody: any number will do.
+    log_normaliser = jnp.where(jnp.isfinite(log_normaliser), log_normaliser, 0.0)
     log_prior = jnp.log(jnp.sum(item_history, axis=1) + 0.5)
     ones = jnp.ones((len(users), 1))
     return Factors(jnp.hstack([users, ones]), jnp.hstack([items, (log_prior - log_normaliser)[:, None]]))

@@ -23,7 +23,7 @@ _CHUNK_BYTES = 64 * 2**20  # of the parts' scores at a time
 
 
 class Weights(NamedTuple):
-    """Of the parts, for each of S seeds."""
+    """Of the parts, the same for all of S seeds."""
 
     weights: Float[Array, "S parts"]
     score: Float[Array, " S"]  # the validation metric that they reach
@@ -34,8 +34,9 @@ class MixedTraining:
     """The training of a `Mix` of a network over users, the same over items, and EDLAE.
 
     Each network is a `Training` of its own, twin or against its own adversary, which chooses its own epochs. With what
-    they are then, trained on train alone, the weights of the three are chosen, for each seed: those of a grid of tenths
-    that sum to 1 and reach the most on validation. The refit keeps the weights.
+    they are then, trained on train alone, the weights of the three are chosen: those of a grid of tenths that sum to 1
+    and reach the most on validation, in the mean over seeds, since one seed's best point is mostly chance. The refit
+    keeps the weights.
 
     Args:
         user_side: ranks items for users.
@@ -102,7 +103,7 @@ def _mix(users: Kept, items: Kept, linear, pairs: Interactions, weights: Float[A
 
 
 def choose_weights(mix: Mix, train: Interactions, valid: Interactions, metric: str) -> Weights:
-    """The weights on a grid with which each of S mixes ranks the validation part best; of equal ones the first.
+    """The weights on a grid with which S mixes rank the validation part best in the mean; of equal ones the first.
 
     Args:
         mix: S recommenders, trained on `train` alone.
@@ -120,7 +121,8 @@ def choose_weights(mix: Mix, train: Interactions, valid: Interactions, metric: s
     items, shown = (np.asarray(x).reshape(len(grid) * n_seeds, -1, k)[:, : len(users)] for x in found)
     hits, n_relevant = metrics.relevance(items, valid, users)
     scores = metrics.per_user(hits & shown, n_relevant, (k,))[metric].mean(axis=1).reshape(len(grid), n_seeds)
-    return Weights(jnp.asarray(grid[scores.argmax(axis=0)]), jnp.asarray(scores.max(axis=0), jnp.float32))
+    best = scores.mean(axis=1).argmax()
+    return Weights(jnp.tile(grid[best], (n_seeds, 1)), jnp.asarray(scores[best], jnp.float32))
 
 
 @partial(jax.jit, static_argnames="k")
