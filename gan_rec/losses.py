@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+_TINY = 1e-12
+
 
 def bpr_rows(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, " B"]:
     """`bpr` of each pair."""
@@ -79,9 +81,52 @@ def softmax(
     A batch without any target has loss 0. Source: the multinomial likelihood of Liang et al., WWW 2018, equation 2
     (there with power 1).
     """
-    n = jnp.sum(targets, axis=1)
-    weights = jnp.where(n > 0, jnp.maximum(n, 1.0) ** power, 0.0)
+    weights = softmax_weights(targets, power)
     return jnp.sum(weights * softmax_rows(scores, targets, candidates)) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def softmax_weights(targets: Float[Array, "B I"], power: float = 0.5) -> Float[Array, " B"]:
+    """How much each user weighs in `softmax`; 0 without targets."""
+    n = jnp.sum(targets, axis=1)
+    return jnp.where(n > 0, jnp.maximum(n, 1.0) ** power, 0.0)
+
+
+def worst_case(rows: Float[Array, " B"], weights: Float[Array, " B"], radius: Float[Array, ""] | float):
+    """The largest mean of `rows` under weights q with KL(q || p) <= radius, p being `weights` scaled to a sum of 1.
+
+    q is proportional to p exp(rows / temperature), and bisection finds the temperature that reaches the radius, or the
+    smallest (a thousandth of the rows' standard deviation) where no q is that far from p. The gradient is that of the
+    mean at the q found, which at a maximum over q is the whole one.
+
+    Args:
+        rows: a loss for each of B users or pairs.
+        weights: what they weigh otherwise, at least 0.
+        radius: in nats, at least 0.
+
+    Source: Hu and Hong, 2013, theorem 1.
+    """
+    return jnp.sum(jax.lax.stop_gradient(_worst_weights(rows, weights, radius)) * rows)
+
+
+def _worst_weights(rows: Float[Array, " B"], weights: Float[Array, " B"], radius) -> Float[Array, " B"]:
+    p = weights / jnp.maximum(jnp.sum(weights), _TINY)
+    log_p = jnp.where(p > 0, jnp.log(jnp.maximum(p, _TINY)), -1e9)
+    centred = rows - jnp.sum(p * rows)
+    unit = centred / jnp.sqrt(jnp.sum(p * centred**2) + _TINY)
+
+    def tilted(log_temperature):
+        return jax.nn.log_softmax(log_p + unit * jnp.exp(-log_temperature))
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        log_q = tilted(middle)
+        too_far = jnp.sum(jnp.where(p > 0, jnp.exp(log_q) * (log_q - log_p), 0.0)) > radius
+        return jnp.where(too_far, middle, low), jnp.where(too_far, high, middle)
+
+    # From a thousandth of the standard deviation, all weight on the worst row, to ten thousand of them: q = p.
+    bounds = jax.lax.fori_loop(0, 25, halve, (jnp.log(1e-3), jnp.log(1e4)))
+    return jnp.where(p > 0, jnp.exp(tilted(bounds[1])), 0.0)
 
 
 def divergence(

@@ -197,7 +197,7 @@ def adversary_hurts(case, both):
                 if lower < value and after["adversarial_loss"] > parts["adversarial_loss"]:
                     return
         raise AssertionError("no ascent step raises the recommender's loss")
-    elif case.settings.adversary in ("fgm", "fgsm", "pgd", "own-scores", "accumulated"):
+    elif case.settings.adversary in ("fgm", "fgsm", "pgd", "own-scores", "accumulated", "kl-dro"):
         assert parts["adversarial_loss"] > parts["data_loss"] + 1e-4
     elif case.settings.adversary == "vat":  # the divergence from the clean scores
         assert parts["adversarial_loss"] > 1e-4
@@ -372,8 +372,8 @@ def reference(case):
         rows = game.representations(case.model, batch, tower_key)
         loss = game.loss_of(case.model, batch, rows)
         fakes = game.attack(case.adversary, loss, *rows, other_key)
-        virtual = getattr(case.adversary, "virtual", False)
-        return loss_of(case, *rows), None if virtual else loss_of(case, *fakes)
+        of_its_own = getattr(case.adversary, "virtual", False) or getattr(case.adversary, "reweighs", False)
+        return loss_of(case, *rows), None if of_its_own else loss_of(case, *fakes)
     if settings.game == "irgan":
         scores = np.asarray(game.scores(case.model, batch, tower_key), float)
         verdicts = np.asarray(game.scores(case.adversary, batch, None), float)

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from gan_rec.adversaries import FGM, FGSM, PGD, VAT, Attention, ClippedNoise, Free, Generator, Hull, Noise, Profile
+from gan_rec.adversaries import (
+    FGM,
+    FGSM,
+    PGD,
+    VAT,
+    Attention,
+    ClippedNoise,
+    Free,
+    Generator,
+    GradientGenerator,
+    Hull,
+    Noise,
+    Profile,
+)  # fmt: skip
 from gan_rec.adversaries.ball import Ball, direction, everywhere, length
 
 USERS = jax.random.normal(jax.random.key(0), (7, 6)) * 3
@@ -36,7 +49,8 @@ def distances(moved, rows):
     return np.linalg.norm(moved - rows, axis=-1) / np.linalg.norm(rows, axis=-1)
 
 
-ON_THE_EDGE = [Noise(), FGM(), FGSM(), VAT(), Free(), Generator(6, rngs=nnx.Rngs(2)), Attention(6, rngs=nnx.Rngs(2))]
+ON_THE_EDGE = [Noise(), FGM(), FGSM(), VAT(), Free()]
+ON_THE_EDGE += [cls(6, rngs=nnx.Rngs(2)) for cls in (Generator, GradientGenerator, Attention)]
 INSIDE = [PGD(), ClippedNoise(), Hull(6, anchors=5, rngs=nnx.Rngs(2)), Profile(6, anchors=5, rngs=nnx.Rngs(2))]
 
 
@@ -128,7 +142,24 @@ def test_generator_is_symmetric():
         np.testing.assert_allclose(step, sign * steps[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("cls", [Generator, Attention, Hull, Profile])
+def test_gradient_generator_follows_the_gradient_and_leaves_it_either_way():
+    """What its network adds is turned round with the sign; without it, or with a large gain, it is FGM."""
+    generator = GradientGenerator(6, noise=1, rngs=nnx.Rngs(0))
+    along = direction(jax.grad(loss)(USERS, ITEMS))
+    generator.gains[...] = jnp.array([1e4, 1.0])
+    np.testing.assert_allclose(play(generator, 0.1)[0], play(FGM(), 0.1)[0], atol=1e-3)
+    generator.gains[...] = jnp.zeros(2)
+    for tower in (generator.user_tower, generator.item_tower):  # blind for z and for the gradient
+        tower.read_noise.kernel[...] *= 0.0
+        tower.read_row.kernel[...] = tower.read_row.kernel[...].at[6:].set(0.0)
+    steps = [play(generator, 0.2, key=s)[0] - USERS for s in range(12)]
+    assert {float(jnp.sign(jnp.vdot(step, steps[0]))) for step in steps} == {-1.0, 1.0}
+    sighted = GradientGenerator(6, noise=1, rngs=nnx.Rngs(0))
+    cosines = jnp.sum(direction(play(sighted, 0.1)[0] - USERS) * along, axis=-1)
+    assert 0.2 < float(jnp.mean(cosines)) < 0.99
+
+
+@pytest.mark.parametrize("cls", [Generator, GradientGenerator, Attention, Hull, Profile])
 def test_noise_changes_what_is_made(cls):
     adversary = cls(6, rngs=nnx.Rngs(0))
     first, second = (play(adversary, 0.2, key=key) for key in (0, 1))

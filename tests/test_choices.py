@@ -98,6 +98,8 @@ def test_defaults_resolve_and_resolve_again(game, recommender):
         ({"moves": "simultaneous", "game": "cfgan"}, "moves 'simultaneous' needs one step of each player"),
         ({"game": "irgan", "recommender": "mf", "epochs": 50}, r"warm_up 100 must be less than epochs \(50\)"),
         ({"game": "apr", "adversary": "accumulated", "balance": "gradient"}, "balance 'gradient' must be 'fixed'"),
+        ({"adversary": "kl-dro", "norm": "linf"}, "adversary 'kl-dro' moves no rows"),
+        ({"adversary": "kl-dro", "loss": "bce", "form": "beta"}, "form 'beta' must be 'alpha' with adversary 'kl-dro'"),
         ({"balance": "sometimes"}, "unknown balance 'sometimes'; allowed: fixed, gradient, validation"),
         ({"adversary": "pgd", "attack_steps": 0}, "attack_steps must be at least 1, got 0"),
         ({"game": "hard-negative", "temperature": 0.0}, "temperature must be at least 1e-6, got 0.0"),

@@ -7,12 +7,14 @@ import optax
 import pytest
 from conftest import checkerboard
 from flax import nnx
+from scipy.optimize import minimize_scalar
 
 from gan_rec import losses
 from gan_rec.adversaries import ADVERSARIES, FGM, VAT, Free, Generator, Noise, everywhere
 from gan_rec.data.sampling import to_device
 from gan_rec.games import APR, EmbeddingGame
 from gan_rec.recommenders import RECOMMENDERS
+from gan_rec.robustness import gradient_cosines
 from gan_rec.train.epoch import Schedule, epoch, init
 
 TRAIN = checkerboard(12)[0]
@@ -21,7 +23,7 @@ TRAIN = checkerboard(12)[0]
 def players(recommender="autoencoder", loss="softmax", adversary="generator", make=EmbeddingGame, **options):
     cls = RECOMMENDERS[recommender]
     player = ADVERSARIES[adversary]
-    player = player(8, rngs=nnx.Rngs(1)) if adversary == "generator" else player()
+    player = player(8, rngs=nnx.Rngs(1)) if "generator" in adversary else player()
     game = make(loss=loss, reads_history=cls.reads_history, **{"negatives": 2, "hide": 0.5} | options)
     model = cls(TRAIN.n_users, TRAIN.n_items, 8, rngs=nnx.Rngs(0))
     return game, model, player, game.draw(to_device(TRAIN), jnp.arange(6), jax.random.key(2))
@@ -112,17 +114,49 @@ def test_gradient_is_that_of_the_joint_loss_with_constant_offsets(recommender, l
 
 
 @pytest.mark.parametrize(
-    ("recommender", "loss", "make"), [("mf", "bpr", APR), ("autoencoder", "softmax", EmbeddingGame)]
+    ("recommender", "loss", "adversary", "make"),
+    [
+        ("mf", "bpr", "generator", APR),
+        ("autoencoder", "softmax", "generator", EmbeddingGame),
+        ("autoencoder", "softmax", "gradient-generator", EmbeddingGame),
+    ],
 )
-def test_both_gradients_come_from_one_pass(recommender, loss, make):
+def test_both_gradients_come_from_one_pass(recommender, loss, adversary, make):
     """What moves the adversary in a simultaneous step is the gradient of its own loss."""
-    game, model, generator, batch = players(recommender, loss, make=make, alpha=0.3, epsilon=0.4)
+    game, model, generator, batch = players(recommender, loss, adversary, make=make, alpha=0.3, epsilon=0.4)
     key = jax.random.key(4)
     shared = jax.grad(lambda g: game.recommender_loss(model, g, batch, key)[0])(generator)
     own = jax.grad(game.adversary_loss)(generator, model, batch, key)
     for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(own), strict=True):
         assert np.abs(b).max() > 0
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("recommender", "loss"), [("mf", "bpr"), ("autoencoder", "softmax")])
+def test_kl_dro_minimises_the_loss_under_the_worst_weights(recommender, loss):
+    """Value and gradient are those of the dual, min over t of t radius + t log sum p exp(rows / t)."""
+    game, model, adversary, batch = players(recommender, loss, "kl-dro", alpha=0.0, epsilon=0.2)
+    tower_key = jax.random.split(jax.random.key(4))[0]
+
+    def rows_of(model):
+        return game.loss_of(model, batch).by_row(*game.representations(model, batch, tower_key))
+
+    p = losses.softmax_weights(batch.targets) if loss == "softmax" else jnp.ones(6)
+    p = p / jnp.sum(p)
+
+    def dual(t, model):
+        return t * 0.2 + t * jax.nn.logsumexp(rows_of(model) / t, b=p)
+
+    best = minimize_scalar(
+        lambda t: float(dual(t, model)), bounds=(1e-3, 10), method="bounded", options={"xatol": 1e-6}
+    )
+    value, gradient = jax.value_and_grad(lambda m: game.recommender_loss(m, adversary, batch, jax.random.key(4))[0])(
+        model
+    )
+    np.testing.assert_allclose(value, best.fun, rtol=1e-4)
+    assert value > jnp.sum(p * rows_of(model)) + 1e-3
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(jax.grad(dual, 1)(best.x, model)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-2, atol=1e-4)
 
 
 class Runaway(Generator):
@@ -276,3 +310,15 @@ def test_pairs_hide_the_positive_item_from_the_history():
     np.testing.assert_array_equal(batch.users, TRAIN.users[:20])
     np.testing.assert_array_equal(batch.items[:, 0], TRAIN.items[:20])
     assert batch.history[np.arange(20), batch.items[:, 0]].sum() == 0
+
+
+def test_cosines_tell_how_far_an_adversary_is_from_the_gradient():
+    game, model, generator, _ = players(adversary="gradient-generator", epsilon=0.3)
+    found = {}
+    for name, adversary in {"fgm": FGM(), "noise": Noise(), "learned": generator}.items():
+        stacked = jax.tree.map(lambda x: x[None], (model, adversary))
+        found[name] = gradient_cosines(*stacked, game, to_device(TRAIN), jax.random.key(0), batch_size=6)
+    for side in ("users", "items"):
+        np.testing.assert_allclose(found["fgm"][side], [1.0], atol=1e-4)
+        assert np.abs(found["noise"][side]) < 0.2
+        assert 0.2 < found["learned"][side] < 0.99

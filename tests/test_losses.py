@@ -72,3 +72,19 @@ def test_gradients():
     targets = jnp.asarray(np.eye(4, 6), jnp.float32)
     candidates = jnp.ones((4, 6)).at[:, 5].set(0.0)
     check_grads(lambda s: losses.softmax(jnp.asarray(s), targets, candidates), (scores,), order=1, modes=["rev"])
+
+
+def test_worst_case_golden():
+    """With q = (.2, .8) against p = (.5, .5): KL .192745, mean .2 + .8 * 3; user 3 weighs nothing."""
+    rows, weights = jnp.array([1.0, 3.0, 50.0]), jnp.array([2.0, 2.0, 0.0])
+    np.testing.assert_allclose(losses.worst_case(rows, weights, 0.192745), 2.6, rtol=1e-4)
+    np.testing.assert_allclose(losses.worst_case(rows, weights, 0.0), 2.0, rtol=1e-4)
+    np.testing.assert_allclose(losses.worst_case(rows, weights, 5.0), 3.0, rtol=1e-4)  # no q is so far: the worst row
+    np.testing.assert_allclose(jax.grad(losses.worst_case)(rows, weights, 0.192745), [0.2, 0.8, 0.0], atol=1e-4)
+
+
+def test_worst_case_of_equal_rows_and_of_none():
+    for rows, weights, expected in (([2.0, 2.0], [1.0, 3.0], 2.0), ([0.0, 0.0], [0.0, 0.0], 0.0)):
+        value, gradient = jax.value_and_grad(losses.worst_case)(jnp.array(rows), jnp.array(weights), 0.1)
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+        np.testing.assert_allclose(gradient, np.array(weights) / max(sum(weights), 1), atol=1e-5)

@@ -4,22 +4,28 @@ from gan_rec.adversaries.attacks import FGM, FGSM, PGD, VAT, Accumulated, Clippe
 from gan_rec.adversaries.attention import Attention
 from gan_rec.adversaries.ball import Ball, everywhere
 from gan_rec.adversaries.critics import PairCritic, VectorCritic
-from gan_rec.adversaries.generator import Generator, SentenceGenerator
+from gan_rec.adversaries.generator import Generator, GradientGenerator, SentenceGenerator
 from gan_rec.adversaries.hardness import Hardness, OwnScores
 from gan_rec.adversaries.mixtures import Hull, Profile
+from gan_rec.adversaries.weights import KLDRO
 
-# By what they make: adversarial rows for the embedding games, verdicts on items or vectors, weights of negatives.
+# By what they make: adversarial rows for the embedding games, verdicts on items or vectors, weights of negatives
+# or of users.
 ATTACKS = {
     "noise": Noise, "clipped-noise": ClippedNoise, "fgsm": FGSM, "fgm": FGM, "pgd": PGD, "vat": VAT, "free": Free,
     "accumulated": Accumulated,
 }  # fmt: skip
-GENERATORS = {"generator": Generator, "attention": Attention, "hull": Hull, "profile": Profile}
+GENERATORS = {
+    "generator": Generator, "gradient-generator": GradientGenerator, "attention": Attention, "hull": Hull,
+    "profile": Profile,
+}  # fmt: skip
 CRITICS = {"pair-critic": PairCritic, "vector-critic": VectorCritic}
 SAMPLERS = {"own-scores": OwnScores, "hardness": Hardness}
-ADVERSARIES = ATTACKS | GENERATORS | CRITICS | SAMPLERS
+WEIGHTS = {"kl-dro": KLDRO}
+ADVERSARIES = ATTACKS | GENERATORS | CRITICS | SAMPLERS | WEIGHTS
 
 __all__ = [
-    "ADVERSARIES", "ATTACKS", "CRITICS", "FGM", "FGSM", "GENERATORS", "PGD", "SAMPLERS", "VAT", "Accumulated",
-    "Attention", "Ball", "ClippedNoise", "Free", "Generator", "Hardness", "Hull", "Noise", "OwnScores", "PairCritic",
-    "Profile", "SentenceGenerator", "VectorCritic", "everywhere",
+    "ADVERSARIES", "ATTACKS", "Accumulated", "Attention", "Ball", "CRITICS", "ClippedNoise", "FGM", "FGSM", "Free",
+    "GENERATORS", "Generator", "GradientGenerator", "Hardness", "Hull", "KLDRO", "Noise", "OwnScores", "PGD",
+    "PairCritic", "Profile", "SAMPLERS", "SentenceGenerator", "VAT", "VectorCritic", "WEIGHTS", "everywhere",
 ]  # fmt: skip

@@ -1,26 +1,29 @@
 """The generator: noise z and the rows under attack in, adversarial representations out."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from gan_rec.adversaries.attacks import gradient_at
 from gan_rec.adversaries.ball import Ball, direction
 
 
 class Tower(nnx.Module):
-    """A two-layer network from noise and a row to the direction in which the row moves."""
+    """A two-layer network from noise and a row to the direction, of size `out` (default: D), in which the row moves."""
 
-    def __init__(self, dim: int, noise: int, hidden: int, rngs: nnx.Rngs):
+    def __init__(self, dim: int, noise: int, hidden: int, rngs: nnx.Rngs, out: int | None = None):
         self.read_row = nnx.Linear(dim, hidden, rngs=rngs)
         self.read_noise = nnx.Linear(noise, hidden, use_bias=False, rngs=rngs)
-        self.leave = nnx.Linear(hidden, dim, use_bias=False, rngs=rngs)
+        self.leave = nnx.Linear(hidden, dim if out is None else out, use_bias=False, rngs=rngs)
 
-    def __call__(self, z: Float[Array, " Z"], rows: Float[Array, "*any D"]) -> Float[Array, "*any D"]:
+    def __call__(self, z: Float[Array, " Z"], rows: Float[Array, "*any D"]) -> Float[Array, "*any out"]:
         """Directions; every row sees the same z."""
         # Flat, because XLA's CPU backend contracts two batch axes at once (for the weights' gradient) ten times slower.
         flat = rows.reshape(-1, rows.shape[-1])
         scaled = direction(flat) * rows.shape[-1] ** 0.5
-        return self.leave(nnx.relu(self.read_row(scaled) + self.read_noise(z))).reshape(rows.shape)
+        made = self.leave(nnx.relu(self.read_row(scaled) + self.read_noise(z)))
+        return made.reshape(*rows.shape[:-1], made.shape[-1])
 
 
 def symmetric_noise(key: PRNGKeyArray, size: int) -> tuple[Float[Array, ""], Float[Array, " Z"]]:
@@ -80,3 +83,45 @@ class Generator(nnx.Module):
         sign, z = symmetric_noise(key, self.noise)
         ways = sign * self.user_tower(z, users), sign * self.item_tower(z, items)
         return ball.soft_step((users, items), ways)
+
+
+class GradientGenerator(nnx.Module):
+    """Moves every row to the edge of the ball in a direction that it learns from the row, its gradient and noise.
+
+    The direction is the gradient's times a learned gain, plus what a network makes of all three: so it begins near the
+    fast gradient method, and learns where to leave it. The sign that is drawn with the noise turns the network's
+    reading of the gradient and what it makes of it: what follows the gradient keeps its way, anything else is as often
+    turned round as not, as in `Generator`. How far it goes from the gradient says
+    `gan_rec.robustness.gradient_cosines`.
+
+    Args:
+        dim: D, the size of the rows.
+        noise: Z, the size of z ~ N(0, 1), one for all rows.
+        hidden: units of the hidden layer of each of the two networks (one for users, one for items).
+        rngs: source of the initial values.
+
+    Source: the attacker that is given the gradient, "Grad L2L" of Jiang et al., AISTATS 2021, here with noise.
+    """
+
+    bounded = True  # every row ends in the ball by construction
+
+    def __init__(self, dim: int, *, noise: int = 16, hidden: int = 32, rngs: nnx.Rngs):
+        self.user_tower = Tower(2 * dim, noise, hidden, rngs, dim)
+        self.item_tower = Tower(2 * dim, noise, hidden, rngs, dim)
+        self.gains = nnx.Param(jnp.ones(2))  # of users' and of items' gradients
+        self.noise = noise
+
+    def __call__(
+        self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key: PRNGKeyArray, ball: Ball
+    ) -> tuple[Float[Array, "*n D"], Float[Array, "*any D"]]:
+        """Return adversarial rows of the same shapes."""
+        sign, z = symmetric_noise(key, self.noise)
+        rows = (users, items)
+        gradients = jax.tree.map(direction, tuple(jax.lax.stop_gradient(gradient_at(loss, *rows))))
+        ways = tuple(
+            unit * each.shape[-1] ** 0.5 * gain + sign * tower(z, jnp.concatenate([direction(each), sign * unit], -1))
+            for each, unit, tower, gain in zip(
+                rows, gradients, (self.user_tower, self.item_tower), self.gains[...], strict=True
+            )
+        )
+        return ball.soft_step(rows, ways)

@@ -10,7 +10,7 @@ from typing import Any
 from gan_rec.errors import UserError
 
 _ATTACKS = ("noise", "clipped-noise", "fgsm", "fgm", "pgd", "vat", "free")
-_GENERATORS = ("generator", "attention", "hull", "profile")
+_GENERATORS = ("generator", "gradient-generator", "attention", "hull", "profile")
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,16 @@ class Game:
 _ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
 GAMES = {
     "embedding": Game(
-        ("generator", *_GENERATORS[1:], *_ATTACKS),
+        (*_GENERATORS, *_ATTACKS, "kl-dro"),
         {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1, "side": "user"},
         ("softmax", "bpr", "sampled-softmax", "bce"),
         own_adversary=True,
     ),
     "apr": Game(
-        ("fgm", "accumulated", "fgsm", "pgd", "vat", "free", "noise", "clipped-noise", "generator", "hull"),
+        (
+            "fgm", "accumulated", "fgsm", "pgd", "vat", "free", "noise", "clipped-noise", "generator",
+            "gradient-generator", "hull",
+        ),
         {"alpha": 0.5, **_ROWS, "epsilon": 0.5, "negatives": 1},
         ("bpr", "sampled-softmax", "bce"),
         own_adversary=True,
@@ -77,6 +80,7 @@ OF_LABELS = {"labels": "text", "ratings": "rating"}  # tasks whose games tell la
 _TOWERS = {"noise": 16, "hidden": 32}
 ADVERSARIES = {
     "generator": _TOWERS,
+    "gradient-generator": _TOWERS,
     "attention": _TOWERS,
     "hull": {**_TOWERS, "anchors": 64},
     "profile": {**_TOWERS, "anchors": 64, "profile_length": 8},
@@ -92,6 +96,7 @@ ADVERSARIES = {
     "vector-critic": {"hidden": 64},
     "own-scores": {},
     "hardness": {"hidden": 32},
+    "kl-dro": {},
 }
 
 

@@ -80,12 +80,12 @@ class Settings:
     labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too; in game rating
     the one that tells likes: rating-predictor."""
     adversary: str | None = None
-    """The other player. embedding: generator, attention, hull, profile, noise, clipped-noise, fgsm, fgm, pgd, vat,
-    free; apr: these without attention and profile, and accumulated; irgan: pair-critic; cfgan: vector-critic;
-    hard-negative: own-scores, hardness; advinfonce: hardness; text: fgm, vat, pgd, free, fgsm, noise, clipped-noise,
-    generator; rating: the same, generator first. In embedding, apr, text and rating also a class of your own as
-    my_module:MyGenerator (in Python the class itself or an instance), whose code is then run. Default: the first that
-    is named here, for apr fgm."""
+    """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise, fgsm,
+    fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan: pair-critic;
+    cfgan: vector-critic; hard-negative: own-scores, hardness; advinfonce: hardness; text: fgm, vat, pgd, free,
+    fgsm, noise, clipped-noise, generator; rating: the same, generator first. In embedding, apr, text and rating also a
+    class of your own as my_module:MyGenerator (in Python the class itself or an instance), whose code is then run.
+    Default: the first that is named here, for apr fgm."""
     loss: str | None = None
     """The recommender's loss: softmax, bpr, sampled-softmax or bce (embedding, apr), bpr or bce (hard-negative),
     bce (text, rating)."""
@@ -140,7 +140,7 @@ class Settings:
     (the held-out loss decides)."""
     epsilon: float | None = None
     """Games embedding, apr, text, rating: radius of the adversary's ball, relative to the length of the row that it
-    moves."""
+    moves; of adversary kl-dro how far its weights of users may be from the given ones, as a KL divergence."""
     norm: str | None = None
     """Games embedding, apr, text, rating: l2 or linf, the shape of the ball."""
     radii: str | None = None
@@ -153,9 +153,10 @@ class Settings:
     beta: float | None = None
     """Game embedding with form article-beta or beta: weight of the adversarial term."""
     noise: int | None = None
-    """Adversaries generator, attention, hull, profile: size of the noise z."""
+    """Adversaries generator, gradient-generator, attention, hull, profile: size of the noise z."""
     hidden: int | None = None
-    """Adversaries generator, attention, hull, profile, hardness, vector-critic: units of the hidden layers."""
+    """Adversaries generator, gradient-generator, attention, hull, profile, hardness, vector-critic: units of the hidden
+    layers."""
     anchors: int | None = None
     """Adversaries hull, profile: catalogue items that each call mixes."""
     profile_length: int | None = None
@@ -283,6 +284,10 @@ class Settings:
              "must be 'fixed' with a form that has beta in the place of alpha"),
             (self.adversary == "free" and self.feeding == "alternate", "feeding", self.feeding,
              "must be 'joint' with adversary 'free', which alternates by itself"),
+            (self.adversary == "kl-dro" and self.form != "alpha", "form", self.form,
+             "must be 'alpha' with adversary 'kl-dro'"),
+            (self.adversary == "kl-dro" and (self.norm, self.radii) != ("l2", "equal"), "adversary", self.adversary,
+             "moves no rows: it takes norm 'l2' and radii 'equal', which then say nothing"),
             (self.game == "irgan" and self.critic_loss == "wasserstein", "critic_loss", self.critic_loss,
              "needs game 'cfgan': items are discrete, there is no gradient to penalise"),
             (self.game == "text" and self.dim is not None, "dim", self.dim, "is the language model's in game 'text'"),

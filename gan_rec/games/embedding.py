@@ -37,7 +37,8 @@ class EmbeddingGame(Joint):
 
     Args:
         alpha: weight of the data loss, in [0, 1]. At 1 the adversary neither plays nor costs anything: the twin.
-        epsilon: radius of the ball, relative to the length of the row under attack. At 0 it does not play either.
+        epsilon: radius of the ball, relative to the length of the row under attack; of an adversary of weights the
+            largest KL divergence from the given ones. At 0 it does not play either.
         beta: weight of the adversary's term in the forms named after it.
         weight: alpha as an automatic rule has set it; None leaves it at `alpha`.
         loss: "softmax" (a batch is users), "bpr", "sampled-softmax" or "bce" (a batch is pairs).
@@ -243,9 +244,12 @@ class _Terms:
         `known` is the gradient of the data loss by the clean rows.
         """
         virtual = getattr(adversary, "virtual", False) and self.game.form == "alpha"
+        reweighs = getattr(adversary, "reweighs", False)
 
         def value(tree):
             own = self.loss(tree[0], self.second)
+            if reweighs:
+                return own.worst_case(*tree[1], self.game.epsilon)
             return own.divergence(*tree[1]) if virtual else own(*tree[1])
 
         fakes = self.fakes(adversary, key, known)

@@ -64,6 +64,13 @@ class RowLoss:
             return losses.softmax_rows(scores, self.batch.targets, self.candidates(scores))
         return PAIRWISE_ROWS[self.name](scores[:, 0], scores[:, 1:])
 
+    def worst_case(self, users, items, radius) -> Float[Array, ""]:
+        """The loss with the weights of users (of pairs, in losses over pairs) that raise it most; see the function."""
+        rows = self.by_row(users, items)
+        of_users = self.name == "softmax"
+        weights = losses.softmax_weights(self.batch.targets) if of_users else jnp.ones_like(rows)
+        return losses.worst_case(rows, weights, radius)
+
     def named(self, name) -> "RowLoss":
         """Another loss on the same batch."""
         return RowLoss(self.recommender, self.batch, name, self.clean, shared=self.shared)

@@ -6,9 +6,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
-from gan_rec.adversaries.attacks import FGM, FGSM, PGD, Noise
+from gan_rec.adversaries.attacks import FGM, FGSM, PGD, Noise, gradient_at
+from gan_rec.adversaries.ball import direction
 from gan_rec.data.sampling import Positives
 from gan_rec.train.epoch import Schedule, adversary_epoch, init
 
@@ -67,19 +68,60 @@ def losses_under_attack(
     return {name: np.asarray(x) for name, x in (measured | {n: measure(a) for n, a in adversaries.items()}).items()}
 
 
+def _draw(recommender, game, positives: Positives, key, batch_size: int) -> tuple:
+    """Clean rows of a random batch, the loss on it, and a key for the attack."""
+    row_key, draw_key, attack_key = jax.random.split(key, 3)
+    numbers = jax.random.randint(row_key, (batch_size,), 0, game.size(positives)[1])
+    batch = game.draw(positives, numbers, draw_key)
+    rows = tuple(game.representations(recommender, batch, None))
+    return rows, game.loss_of(recommender, batch, rows), attack_key
+
+
 @partial(jax.jit, static_argnames=("batch_size", "batches"))
 def _mean_loss(recommenders, adversaries, *, game, positives: Positives, key, batch_size: int, batches: int):
     def of_batch(recommender, adversary, key):
-        row_key, draw_key, attack_key = jax.random.split(key, 3)
-        rows = jax.random.randint(row_key, (batch_size,), 0, game.size(positives)[1])
-        batch = game.draw(positives, rows, draw_key)
-        users, items = game.representations(recommender, batch, None)
-        loss = game.loss_of(recommender, batch, (users, items))
-        if adversary is not None:
-            users, items = game.attack(adversary, loss, users, items, attack_key)
-        return loss(users, items)
+        rows, loss, attack_key = _draw(recommender, game, positives, key, batch_size)
+        return loss(*rows) if adversary is None else loss(*game.attack(adversary, loss, *rows, attack_key))
 
     def of_seed(recommender, adversary):
         return jnp.mean(jax.lax.map(lambda k: of_batch(recommender, adversary, k), jax.random.split(key, batches)))
 
     return jax.vmap(of_seed)(recommenders, adversaries)
+
+
+@partial(jax.jit, static_argnames=("batch_size", "batches"))
+def gradient_cosines(
+    recommenders, adversaries, game, positives: Positives, key, *, batch_size: int, batches: int = 16
+) -> dict[str, Float[Array, " S"]]:
+    """How far learned adversaries go from the gradient: the mean cosine of their steps to it.
+
+    1 for the fast gradient method, 0 for random noise. Rows without a gradient, or that stay, do not count; batches are
+    those of `losses_under_attack`.
+
+    Args:
+        recommenders, adversaries: S of each.
+        game, positives, key, batch_size, batches: as there.
+
+    Returns:
+        The cosines of "users" and of "items", for each seed.
+    """
+
+    def of_batch(recommender, adversary, key):
+        rows, loss, attack_key = _draw(recommender, game, positives, key, batch_size)
+        moved = game.attack(adversary, loss, *rows, attack_key)
+        return [
+            _mean_cosine(after - before, gradient)
+            for before, after, gradient in zip(rows, moved, gradient_at(loss, *rows), strict=True)
+        ]
+
+    def of_seed(recommender, adversary):
+        found = jax.lax.map(lambda k: of_batch(recommender, adversary, k), jax.random.split(key, batches))
+        return {name: jnp.mean(cosines) for name, cosines in zip(("users", "items"), found, strict=True)}
+
+    return jax.vmap(of_seed)(recommenders, adversaries)
+
+
+def _mean_cosine(steps: Float[Array, "*any D"], gradient: Float[Array, "*any D"]) -> Float[Array, ""]:
+    cosines = jnp.sum(direction(steps) * direction(gradient), axis=-1)
+    counted = jnp.any(steps != 0, axis=-1) & jnp.any(gradient != 0, axis=-1)
+    return jnp.sum(cosines * counted) / jnp.maximum(jnp.sum(counted), 1)
