@@ -15,6 +15,8 @@ SMALL = {"noise": 3, "hidden": 4, "anchors": 5, "profile_length": 2}
 
 def _case(game, recommender, adversary, **options):
     sizes = {n: v for n, v in SMALL.items() if n in choices.ADVERSARIES[adversary]}
+    if adversary == "gradient-generator":
+        sizes["hidden"] = 8  # of 4 units all that are active may belong to users without a target
     return (game, recommender, adversary, tuple((sizes | options).items()))
 
 

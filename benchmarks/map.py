@@ -1,0 +1,384 @@
+"""Where does an adversary help accuracy? Settings x adversaries, each against an equally tuned twin.
+
+    python benchmarks/map.py --output benchmarks/results/map.jsonl           # all; goes on where it was stopped
+    python benchmarks/map.py --settings "item side" "unbiased" --adversaries fgm noise
+    python benchmarks/map.py --estimate                                      # how long all of it would take
+    python benchmarks/map.py --render --output benchmarks/results/map.jsonl --figure map.png
+    python benchmarks/map.py --smoke                                         # a made-up world, a minute or two
+
+Two processes with half of the settings each, on a core each (`XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0
+...`), are faster than one on two cores, and may write to one file.
+
+On every split both models see twelve configurations and read validation only. The first six are the same, the
+recommender alone at three weight decays and two learning rates. From the best of these the twin goes on to six more of
+both, the adversarial model to two radii x two weights of the losses, and from the best of those to half and twice the
+weight decay. What plays another game than the embedding game (`vector-critic`: CFGAN; `hardness`: AdvInfoNCE, with
+matrix factorisation) has a twin of its own, tuned in the same way. The epoch is chosen on validation too; the chosen
+model reads test once. The gain of a cell is the mean over splits of the paired difference in NDCG@20, with its 95%
+t-interval; p by a paired t-test over splits, and over users (each user's difference averaged over the splits). `noise`
+is the control: a perturbation that nobody chose. A JSON line for each cell, in the order of the settings.
+"""
+
+import dataclasses
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import map_settings
+import map_table
+import numpy as np
+import tyro
+
+METRIC, K = "NDCG@20", 20
+SELECT = {"epochs": 60, "patience": 15, "evaluate_every": 5, "refit": False}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    settings: tuple[str, ...] = ()
+    """Which (default: all)."""
+    adversaries: tuple[str, ...] = ()
+    """Which of generator, gradient-generator, fgm, free, kl-dro, noise, vector-critic, hardness (default: all)."""
+    splits: int = 5
+    """Split seeds, from 0."""
+    output: Path | None = None
+    """A file to add the JSON lines to; cells that stand in it are not measured again."""
+    render: bool = False
+    """Measure nothing: print the table of what stands in the file."""
+    figure: Path | None = None
+    """Where to draw the heat map (PNG)."""
+    estimate: bool = False
+    """Train some epochs for each cell, and say how long all would take."""
+    smoke: bool = False
+    """A made-up world, two splits, few epochs."""
+
+
+Config = dict[str, Any]
+Plan = Callable[[Config], list[Config]]  # the best configuration so far -> those to be tried next
+
+
+def scaled(best: Config, factors: dict[str, float]) -> Config:
+    """A configuration with some of its values multiplied."""
+    return best | {name: best[name] * factor for name, factor in factors.items()}
+
+
+def grid(**factors: tuple[float, ...]) -> Plan:
+    """All combinations of factors."""
+    each = [dict(zip(factors, values, strict=True)) for values in itertools.product(*factors.values())]
+    return lambda best: [scaled(best, own) for own in each]
+
+
+def values(**options: tuple) -> Plan:
+    """All combinations of values; the adversary joins."""
+    each = [dict(zip(options, chosen, strict=True)) for chosen in itertools.product(*options.values())]
+    return lambda best: [best | {"alpha": 0.5} | own for own in each]
+
+
+def near(first: str, second: str) -> Plan:
+    """Six neighbours in two options."""
+    factors = [{first: 0.6}, {first: 1.7}, {second: 0.7}, {second: 1.4}]
+    factors += [{first: 0.6, second: 1.4}, {first: 1.7, second: 0.7}]
+    return lambda best: [scaled(best, own) for own in factors]
+
+
+_DECAY = grid(weight_decay=(0.5, 2.0))
+_BALL = (values(epsilon=(0.05, 0.2), alpha=(0.3, 0.7)), _DECAY)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Adversaries that have a twin in common.
+
+    Args:
+        options: of the game.
+        first: what both models begin with.
+        twin: how the twin goes on.
+        adversaries: how the models against each of them go on, in as many configurations.
+        but: settings in which they do not play, or would cost too much.
+    """
+
+    options: Config
+    first: Plan
+    twin: Plan
+    adversaries: dict[str, tuple[Plan, ...]]
+    but: tuple[str, ...] = ()
+
+
+FAMILIES = {
+    "embedding": Family(
+        {"game": "embedding"},
+        grid(weight_decay=(1 / 3, 1.0, 3.0), learning_rate=(0.5, 1.0)),
+        near("weight_decay", "learning_rate"),
+        {
+            "generator": _BALL, "gradient-generator": _BALL, "fgm": _BALL,
+            "free": (values(epsilon=(0.02, 0.05, 0.1, 0.2)), _DECAY),
+            "kl-dro": (values(epsilon=(0.05, 0.5), alpha=(0.3, 0.7)), _DECAY),
+            "noise": _BALL,
+        },
+    ),
+    "cfgan": Family(
+        {"game": "cfgan", "recommender": "autoencoder", "learning_rate": 2e-3, "weight_decay": 0.1, "zero_weight": 0.1},
+        grid(zero_weight=(0.3, 1.0, 3.0), learning_rate=(0.5, 1.0)),
+        near("zero_weight", "learning_rate"),
+        {"vector-critic": (
+            values(zero_weight=(0.03, 0.1), adversary_learning_rate=(3e-4, 1e-3), alpha=(0.0,)),
+            grid(learning_rate=(0.6, 1.7)),
+        )},
+        ("mf", "cold items", "Last.fm", "FilmTrust"),
+    ),
+    "advinfonce": Family(
+        {"game": "advinfonce", "negatives": 16} | {k: v for k, v in map_settings.MF.items() if k != "loss"},
+        grid(weight_decay=(1 / 3, 1.0, 3.0), learning_rate=(0.5, 1.0)),
+        near("weight_decay", "learning_rate"),
+        {"hardness": (values(alpha=(0.0, 0.5), entropy=(0.1, 1.0)), _DECAY)},
+        ("user side", "item side", "50% known", "misclicks", "tail items", "cold items", "Last.fm", "FilmTrust"),
+    ),
+}  # fmt: skip
+ADVERSARIES = {name: family for family, each in FAMILIES.items() for name in each.adversaries}
+
+
+@dataclass
+class Tuned:
+    """The best of what was tried on one split."""
+
+    config: Config
+    model: Any = None
+    score: float = -np.inf  # mean over seeds, on validation
+    tried: int = 0
+
+
+def tune(split, start: Tuned, plans: tuple[Plan, ...], *, fresh: bool) -> Tuned:
+    """Go on from what is best so far, plan by plan.
+
+    Args:
+        split: its test part is not read.
+        start: the best so far.
+        plans: each is made from the best before it.
+        fresh: the model that we start from is none of those to choose from: of an adversary only models that it
+            played against.
+    """
+    import gan_rec
+    from gan_rec.train.fit import TrainingDivergedError
+
+    best = dataclasses.replace(start, score=-np.inf) if fresh else start
+    for plan in plans:
+        for config in plan(best.config):
+            try:
+                model = gan_rec.fit(split, progress=False, **config)
+            except TrainingDivergedError:
+                best.tried += 1
+                continue
+            score = float(np.mean(model.weights.selected.score))
+            found = Tuned(config, model, score) if score > best.score else best
+            best = dataclasses.replace(found, tried=best.tried + 1)
+    return best
+
+
+def config_of(setting: map_settings.Setting, family: Family, adversary: str, smoke: bool) -> Config:
+    """What tuning begins with: the recommender alone."""
+    of_game = dict(family.options)
+    if of_game["game"] == "cfgan":  # the sizes and the side are the setting's
+        of_game |= {name: setting.options[name] for name in ("dim", "side") if name in setting.options}
+    own = setting.options if of_game["game"] == "embedding" else {}
+    selection = SELECT | {"epochs": 8, "evaluate_every": 4} if smoke else SELECT
+    return selection | own | of_game | {"adversary": adversary, "alpha": 1.0, "seeds": setting.seeds}
+
+
+@dataclass
+class Twins:
+    """A twin on each split, and the configuration that both models went on from."""
+
+    splits: list
+    first: list[Tuned] = field(default_factory=list)
+    tuned: list[Tuned] = field(default_factory=list)
+    scores: list = field(default_factory=list)  # evaluations on test
+
+
+def tune_twins(splits: list, setting, family: Family, smoke: bool) -> Twins:
+    """The recommender alone, tuned and tested on every split."""
+    # Which adversary does not play is all the same; one without parameters compiles soonest.
+    adversary = next(reversed(family.adversaries))
+    twins = Twins(splits)
+    for split in splits:
+        start = Tuned(config_of(setting, family, adversary, smoke))
+        first = tune(split, start, (family.first,), fresh=False)
+        twins.first.append(first)
+        twins.tuned.append(tune(split, first, (family.twin,), fresh=False))
+        twins.scores.append(tested(twins.tuned[-1]))
+    return twins
+
+
+def tested(found: Tuned):
+    """What a tuned model scores on test."""
+    import gan_rec
+
+    if found.model is None:
+        raise SystemExit("every configuration diverged")
+    return gan_rec.evaluate(found.model, "test", (K,))
+
+
+def measure(name: str, setting, adversary: str, twins: Twins) -> dict:
+    """One cell: the model against an adversary, tuned on every split, against the twin."""
+    start = time.perf_counter()
+    plans = FAMILIES[ADVERSARIES[adversary]].adversaries[adversary]
+    tuned, scores = [], []
+    for split, first in zip(twins.splits, twins.first, strict=True):
+        begin = Tuned(first.config | {"adversary": adversary}, tried=first.tried)
+        tuned.append(tune(split, begin, plans, fresh=True))
+        scores.append(tested(tuned[-1]))
+    row = {"benchmark": "map", "setting": name, "adversary": adversary, "family": ADVERSARIES[adversary]}
+    row |= compare(scores, twins.scores, setting.unit)
+    row["cosine_to_gradient"] = cosines(tuned) if "generator" in adversary else None
+    row["validation"] = {"adversarial": [t.score for t in tuned], "twin": [t.score for t in twins.tuned]}
+    row["configurations"] = {"adversarial": [t.tried for t in tuned], "twin": [t.tried for t in twins.tuned]}
+    row["chosen"] = {"adversarial": [brief(t) for t in tuned], "twin": [brief(t) for t in twins.tuned]}
+    return row | {"seconds": time.perf_counter() - start}
+
+
+def compare(scores: list, twins: list, unit: str) -> dict:
+    """Paired differences: by split or seed, and by user."""
+    from gan_rec.evaluation.significance import paired_test, summary
+
+    each = [[s.per_seed(METRIC) for s in models] for models in (scores, twins)]
+    own, of_twin = (np.concatenate(v) if unit == "seed" else np.array([x.mean() for x in v]) for v in each)
+    by_user = {}
+    for ours, theirs in zip(scores, twins, strict=True):
+        difference = (ours.per_user[METRIC] - theirs.per_user[METRIC]).mean(axis=0)
+        for user, value in zip(ours.users, difference, strict=True):
+            by_user.setdefault(int(user), []).append(value)
+    over_users = paired_test(np.array([[np.mean(v) for v in by_user.values()]]), np.zeros((1, len(by_user))))
+    over_units = paired_test(own[None], of_twin[None])
+    return {
+        "metric": METRIC, "unit": unit, "values": own.tolist(), "twin_values": of_twin.tolist(),
+        "difference": summary(own - of_twin), "p": over_units["p"], "p_users": over_users["p"],
+        "users": over_users["users"],
+    }  # fmt: skip
+
+
+def cosines(tuned: list[Tuned]) -> dict[str, float]:
+    """Mean cosine of a generator's steps to the gradient, at the end of its training."""
+    import jax
+
+    from gan_rec.data.sampling import to_device
+    from gan_rec.experiments import players
+    from gan_rec.robustness import gradient_cosines
+
+    found = []
+    for each in tuned:
+        kept, settings, pairs = each.model.weights.selected, each.model.settings, each.model.split.train
+        positives = to_device(pairs.transposed() if settings.side == "item" else pairs)
+        game, key = players.make_game(settings), jax.random.key(0)
+        sizes = {"batch_size": settings.batch_size}
+        found.append(gradient_cosines(kept.recommender, kept.adversary, game, positives, key, **sizes))
+    return {side: float(np.mean([cosine[side] for cosine in found])) for side in ("users", "items")}
+
+
+def brief(tuned: Tuned) -> Config:
+    """What tuning has set."""
+    names = ("weight_decay", "learning_rate", "epsilon", "alpha", "zero_weight", "entropy", "adversary_learning_rate")
+    chosen = {name: round(tuned.config[name], 6) for name in names if name in tuned.config}
+    return chosen | {"epochs": tuned.model.chosen_epochs}
+
+
+def cells(options: Options, settings: dict, done: set[tuple[str, str]]) -> Iterator[tuple[str, str, list[str]]]:
+    """Setting, family and its adversaries, of what is to be measured."""
+    for name in options.settings or settings:
+        for family, each in FAMILIES.items():
+            wanted = [a for a in each.adversaries if a in (options.adversaries or ADVERSARIES)]
+            left = [a for a in wanted if (name, a) not in done]
+            if left and name not in each.but:
+                yield name, family, left
+
+
+def main(options: Options) -> None:
+    """Measure, or show what was measured."""
+    settings = map_settings.SMOKE if options.smoke else map_settings.SETTINGS
+    unknown = (set(options.settings) - set(settings)) | (set(options.adversaries) - set(ADVERSARIES))
+    if unknown:
+        raise SystemExit(f"unknown {', '.join(unknown)}; allowed: {', '.join((*settings, *ADVERSARIES))}")
+    if options.smoke:
+        options = dataclasses.replace(options, splits=2)
+    rows = read(options.output)
+    if not options.render:
+        done = {(row["setting"], row["adversary"]) for row in rows}
+        work = list(cells(options, settings, done))
+        if options.estimate:
+            estimate(work, settings, options)
+            return
+        rows += run(work, settings, options)
+    print(map_table.render(rows, options.figure))
+
+
+def read(path: Path | None) -> list[dict]:
+    """Cells that are finished."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def run(work: list[tuple[str, str, list[str]]], settings: dict, options: Options) -> list[dict]:
+    """Measure cell by cell."""
+    from gan_rec.experiments.environment import environment
+
+    made_with = {n: v for n, v in environment(None).items() if n in ("git_revision", "packages", "device")}
+    rows, start = [], time.perf_counter()
+    total, finished = sum(1 + len(adversaries) for *_, adversaries in work), 0
+    splits = {}
+
+    def tell(line: str) -> None:
+        nonlocal finished
+        finished += 1
+        left = (time.perf_counter() - start) / finished * (total - finished)
+        print(f"{line}; {finished} of {total}, about {left / 60:.0f} minutes left", file=sys.stderr, flush=True)
+
+    for name, family, adversaries in work:
+        if name not in splits:
+            splits = {name: list(settings[name].splits(options.splits))}
+        twins = tune_twins(splits[name], settings[name], FAMILIES[family], options.smoke)
+        tell(f"{name}: twin of {family} {np.mean([s.per_seed(METRIC).mean() for s in twins.scores]):.4f}")
+        for adversary in adversaries:
+            row = measure(name, settings[name], adversary, twins) | {"note": settings[name].note} | made_with
+            rows.append(row)
+            line = json.dumps(row)
+            if options.output is None:
+                print(line, flush=True)
+            else:
+                with open(options.output, "a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            tell(f"{name}: {adversary} {row['difference']['mean']:+.4f} (p {row['p']:.2g})")
+    return rows
+
+
+def estimate(work: list[tuple[str, str, list[str]]], settings: dict, options: Options) -> None:
+    """Seconds of processors for each cell, from some epochs of one configuration: an upper bound without early ends."""
+    import gan_rec
+
+    total = 0.0
+    for name, family, adversaries in work:
+        setting = settings[name]
+        split, n = next(iter(setting.splits(options.splits))), 1 if setting.unit == "seed" else options.splits
+        for adversary in ("twin", *adversaries):
+            own = next(reversed(FAMILIES[family].adversaries)) if adversary == "twin" else adversary
+            config = config_of(setting, FAMILIES[family], own, options.smoke)
+            config |= {} if adversary == "twin" else {"alpha": 0.5}
+            spent = []
+            for epochs in (5, 15):  # the first compiles
+                begin = time.process_time()
+                gan_rec.fit(split, progress=False, **config | {"epochs": epochs})
+                spent.append(time.process_time() - begin)
+            epoch = spent[1] / 15
+            seconds = spent[0] + epoch * config["epochs"] * n * (12 if adversary == "twin" else 6)
+            total += seconds
+            line = f"{name}: {adversary} {epoch:.3f} s an epoch, {seconds:.0f} s; together {total / 60:.1f} minutes"
+            print(f"{line} of processors", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
