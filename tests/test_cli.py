@@ -55,7 +55,8 @@ def test_results(run):
     assert found["selected_on"] == "validation" and len(found["split_sha256"]) == 64
     for model in found["models"].values():
         expected = {f"{m}@{k}" for m in ("P", "R", "NDCG", "MRR", "HR", "MAP", "coverage") for k in (5, 10)}
-        assert set(model) == expected
+        beside = ("NDCG-least-active", "NDCG-most-active", "NDCG-tail", "novelty", "popularity", "diversity", "Gini")
+        assert set(model) == expected | {f"{m}@10" for m in beside}
         for summary in model.values():
             assert set(summary) == {"mean", "std", "ci95", "per_seed"} and len(summary["per_seed"]) == 2
             low, high = summary["ci95"]

@@ -8,7 +8,57 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.sparse import csr_array
 
+from gan_rec.data.interactions import Interactions
+from gan_rec.evaluation.metrics import ndcg
+
+PER_MODEL = ("Gini",)
+OF_GROUPS = ("NDCG-least-active", "NDCG-most-active")
+OF_COUNTS = ("NDCG-tail", "novelty", "popularity", "diversity")  # which need items that users had in training
+PER_USER = (*OF_GROUPS, *OF_COUNTS)
+
 Items, Shown = Int[np.ndarray, "S n K"], Bool[np.ndarray, "S n K"]
+_CELLS = 2**24  # of the matrix of lists and users, at a time
+
+
+def beyond_accuracy(
+    items: Items, shown: Shown, users: Int[np.ndarray, " n"], truth: Interactions, hits: Shown, known: csr_array
+) -> tuple[dict[str, Float[np.ndarray, "S n"]], dict[str, Float[np.ndarray, " S"]]]:
+    """Metrics of lists beside the accuracy for all users, named as in `PER_USER` and `PER_MODEL` with "@K" behind.
+
+    * NDCG-least-active@K, NDCG-most-active@K: NDCG@K of the third of the n users with the fewest and with the most
+      training interactions (as equal as ties allow), NaN for the others.
+    * NDCG-tail@K: NDCG@K with only the least popular 80% of the catalogue as hits, NaN for users who have no held-out
+      item among them.
+    * novelty@K, popularity@K, diversity@K, Gini@K: see the functions of these names.
+
+    Cold items, which nobody had in training, are all of one popularity and as far from each other as can be: where only
+    these are ranked, what is read from `known` items would say nothing and is left out, and Gini is over them.
+
+    Args:
+        items, shown: the lists.
+        users: whose they are, as indices.
+        truth: held-out pairs.
+        hits: which entries are held-out pairs.
+        known: `[U, I]`, 1 where a user had an item in training.
+    """
+    k = items.shape[2]
+    relevant = np.bincount(truth.users, minlength=truth.n_users)[users]
+    active = groups(np.asarray(known.sum(axis=1)).ravel()[users])
+    accuracy = ndcg(hits & shown, relevant)
+    per_user = {
+        name: np.where(active == group, accuracy, np.nan) for name, group in zip(OF_GROUPS, (0, 2), strict=True)
+    }
+    exposed = exposure(items, shown, truth.n_items)
+    per_model = {"Gini": gini(exposed if truth.candidates is None else exposed[:, truth.candidates])}
+    if truth.candidates is None:
+        counts = np.asarray(known.sum(axis=0)).ravel().astype(np.int64)
+        tail = head_and_tail(counts)
+        in_tail = np.bincount(truth.users[tail[truth.items]], minlength=truth.n_users)[users]
+        per_user["NDCG-tail"] = ndcg(hits & shown & tail[items], in_tail)
+        per_user["novelty"] = novelty(items, shown, counts, truth.n_users)
+        per_user["popularity"] = popularity(items, shown, counts)
+        per_user["diversity"] = diversity(items, shown, known)
+    return tuple({f"{name}@{k}": values for name, values in found.items()} for found in (per_user, per_model))
 
 
 def exposure(items: Items, shown: Shown, n_items: int) -> Int[np.ndarray, "S I"]:
@@ -47,16 +97,20 @@ def diversity(items: Items, shown: Shown, known: csr_array) -> Float[np.ndarray,
         items, shown: the lists.
         known: `[U, I]`, 1 where a user had an item; items of no user are at distance 1 from all.
     """
-    lengths = np.sqrt(np.maximum(np.asarray(known.sum(axis=0)).ravel(), 1))
-    columns = csr_array(known.T.multiply(1 / lengths[:, None]))  # [I, U], each of length 1
-    result = np.zeros(items.shape[:2])
-    for seed, user in np.ndindex(*result.shape):
-        own = columns[items[seed, user][shown[seed, user]]]
-        pairs = own.shape[0] * (own.shape[0] - 1)
-        # The sum of the cosines of all pairs is |sum of rows|^2 without each row with itself.
-        total, alone = np.sum(own.sum(axis=0) ** 2), float(own.multiply(own).sum())
-        result[seed, user] = 1 - (total - alone) / pairs if pairs else 0.0
-    return result
+    had = np.asarray(known.sum(axis=0)).ravel()
+    columns = csr_array(known.T.multiply(1 / np.sqrt(np.maximum(had, 1))[:, None]))  # [I, U], each of length 1 or 0
+    flat, there = items.reshape(-1, items.shape[2]), shown.reshape(-1, items.shape[2])
+    total, chunk = np.zeros(len(flat)), max(1, _CELLS // known.shape[0])
+    for start in range(0, len(flat), chunk):
+        which, place = np.nonzero(there[start : start + chunk])
+        size = min(chunk, len(flat) - start), known.shape[1]
+        lists = csr_array((np.ones(len(which)), (which, flat[start + which, place])), shape=size)
+        sums = lists @ columns
+        total[start : start + chunk] = sums.multiply(sums).sum(axis=1)
+    # The sum of the cosines of all pairs is |sum of rows|^2 without each row with itself.
+    alone, length = np.sum(there & (had > 0)[flat], axis=1), there.sum(axis=1)
+    pairs = length * (length - 1)
+    return np.where(pairs > 0, 1 - (total - alone) / np.maximum(pairs, 1), 0.0).reshape(items.shape[:2])
 
 
 def groups(values: Shaped[np.ndarray, " n"], parts: int = 3) -> Int[np.ndarray, " n"]:

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives
 from gan_rec.errors import UserError
-from gan_rec.evaluation import metrics
+from gan_rec.evaluation import beyond, metrics
 from gan_rec.evaluation.ranking import top_items
 from gan_rec.evaluation.significance import holm, paired_test, summary
+
+METRICS = (*metrics.METRICS, *beyond.PER_USER, "coverage", *beyond.PER_MODEL)  # each with a cut-off, as in NDCG@20
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,19 @@ class Evaluation:
     """Metrics of S seeds on the n users who have a held-out item."""
 
     users: np.ndarray  # [n] user indices
-    per_user: dict[str, np.ndarray]  # metric -> [S, n]
-    per_model: dict[str, np.ndarray]  # metric -> [S], for metrics that no single user has: coverage
+    per_user: dict[str, np.ndarray]  # metric -> [S, n]; NaN, for all seeds, where a user has none
+    per_model: dict[str, np.ndarray]  # metric -> [S], for metrics that no single user has: coverage, Gini
 
     def per_seed(self, metric: str) -> np.ndarray:
-        """The metric's mean over users for each seed, `[S]`."""
-        return self.per_model[metric] if metric in self.per_model else self.per_user[metric].mean(axis=1)
+        """The metric's mean over the users who have it, for each seed, `[S]`; NaN if nobody has."""
+        if metric in self.per_model:
+            return self.per_model[metric]
+        values = self.per_user[metric][:, self.defined(metric)]
+        return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
+
+    def defined(self, metric: str) -> np.ndarray:
+        """Which users have the metric, bool `[n]`."""
+        return ~np.isnan(self.per_user[metric]).any(axis=0)
 
     def summary(self) -> dict[str, dict]:
         """For every metric its mean, standard deviation, 95% interval and values over seeds."""
@@ -41,7 +51,13 @@ class Evaluation:
 
 
 def evaluate_ranking(
-    recommenders, seen: Positives, truth: Interactions, ks: tuple[int, ...], *, side: str = "user"
+    recommenders,
+    seen: Positives,
+    truth: Interactions,
+    ks: tuple[int, ...],
+    *,
+    side: str = "user",
+    beyond_accuracy: bool = False,
 ) -> Evaluation:
     """Rank the whole catalogue, or the candidates of `truth`, for every user of `truth`, without what is in `seen`.
 
@@ -51,6 +67,9 @@ def evaluate_ranking(
         truth: held-out pairs; with the items that are ranked, if these are not all.
         ks: cut-offs.
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
+        beyond_accuracy: measure also what lists are like beside their hits, and for which users and items they are
+            right, at the largest cut-off alone; see `gan_rec.evaluation.beyond.beyond_accuracy`, where `seen` counts as
+            training. Too slow for every epoch.
 
     Raises:
         UserError: a cut-off is above the number of items that are ranked or below 1, or `truth` is empty.
@@ -65,8 +84,20 @@ def evaluate_ranking(
     hits, n_relevant = metrics.relevance(items, truth, users)
     per_user = metrics.per_user(hits & shown, n_relevant, ks)
     n_ranked = truth.n_items if truth.candidates is None else int(truth.candidates.sum())
-    coverage = {f"coverage@{k}": metrics.coverage(items[..., :k], shown[..., :k], n_ranked) for k in ks}
-    return Evaluation(users, per_user, coverage)
+    per_model = {f"coverage@{k}": metrics.coverage(items[..., :k], shown[..., :k], n_ranked) for k in ks}
+    if beyond_accuracy:
+        of_users, of_models = beyond.beyond_accuracy(items, shown, users, truth, hits, _matrix(seen))
+        per_user, per_model = per_user | of_users, per_model | of_models
+    return Evaluation(users, per_user, per_model)
+
+
+def _matrix(pairs: Positives) -> csr_array:
+    """`[U, I]`, 1 where a user has an item."""
+    n, shape = int(pairs.n_pairs), (pairs.bitmap.shape[0], pairs.n_items)
+    rows = np.asarray(pairs.users)[:n], np.asarray(pairs.items)[:n]
+    matrix = csr_array((np.ones(n), rows), shape=shape)
+    matrix.data[:] = 1  # a pair that stands in two parts is summed up
+    return matrix
 
 
 def check_cutoffs(ks: tuple[int, ...], n_items: int, candidates: np.ndarray | None = None) -> None:
@@ -83,7 +114,15 @@ def check_cutoffs(ks: tuple[int, ...], n_items: int, candidates: np.ndarray | No
 
 
 def compare_models(adversarial: Evaluation, twin: Evaluation) -> dict[str, dict]:
-    """Paired t-test over users of adversarial minus twin for every per-user metric, Holm-corrected over all of them."""
-    tests = {name: paired_test(adversarial.per_user[name], twin.per_user[name]) for name in adversarial.per_user}
+    """Paired t-test over users of adversarial minus twin for every per-user metric, Holm-corrected over all of them.
+
+    A metric is tested over the users who have it; one that nobody has is not among the tests.
+    """
+    users = {name: adversarial.defined(name) for name in adversarial.per_user}
+    tests = {
+        name: paired_test(adversarial.per_user[name][:, have], twin.per_user[name][:, have])
+        for name, have in users.items()
+        if have.any()
+    }
     corrected = holm([test["p"] for test in tests.values()])
     return {name: test | {"p_holm": p} for (name, test), p in zip(tests.items(), corrected, strict=True)}

@@ -36,8 +36,6 @@ def per_user(
     Definitions as in CFGAN's evaluation (Chae et al., CIKM 2018); MAP as in Järvelin and Kekäläinen's cut-off form.
     """
     ranks = np.arange(1, hits.shape[-1] + 1)
-    discount = 1 / np.log2(ranks + 1)
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])
     cumulative = np.cumsum(hits, axis=-1)
     scores = {}
     for k in ks:
@@ -46,11 +44,18 @@ def per_user(
         any_hit = found > 0
         scores[f"P@{k}"] = found / k
         scores[f"R@{k}"] = found / n_relevant
-        scores[f"NDCG@{k}"] = (first * discount[:k]).sum(-1) / ideal[best]
+        scores[f"NDCG@{k}"] = ndcg(first, n_relevant)
         scores[f"MRR@{k}"] = np.where(any_hit, 1 / (np.argmax(first, axis=-1) + 1), 0.0)
         scores[f"HR@{k}"] = any_hit.astype(float)
         scores[f"MAP@{k}"] = (first * cumulative[..., :k] / ranks[:k]).sum(-1) / best
     return scores
+
+
+def ndcg(hits: Bool[np.ndarray, "S n K"], n_relevant: Int[np.ndarray, " n"]) -> Float[np.ndarray, "S n"]:
+    """NDCG@K, see `per_user`; NaN for users to whom no item is relevant."""
+    discount = 1 / np.log2(np.arange(1, hits.shape[-1] + 1) + 1)
+    ideal = np.concatenate([[np.nan], np.cumsum(discount)])
+    return (hits * discount).sum(-1) / ideal[np.minimum(n_relevant, hits.shape[-1])]
 
 
 def coverage(
@@ -60,15 +65,19 @@ def coverage(
     return np.array([len(np.unique(i[s])) / n_items for i, s in zip(items, shown, strict=True)])
 
 
-def parse(name: str) -> tuple[str, int]:
+def parse(name: str, allowed: tuple[str, ...] = METRICS) -> tuple[str, int]:
     """Split a metric's name, "NDCG@20" -> ("NDCG", 20).
 
+    Args:
+        name: of a metric.
+        allowed: those to choose from; see also `gan_rec.evaluation.evaluate.METRICS`, all that an evaluation has.
+
     Raises:
-        UserError: the name is none of `METRICS` with a cut-off of at least 1.
+        UserError: the name is none of `allowed` with a cut-off of at least 1.
     """
-    match = re.fullmatch(rf"({'|'.join(METRICS)})@([1-9]\d*)", name)
+    match = re.fullmatch(rf"({'|'.join(allowed)})@([1-9]\d*)", name)
     if match is None:
         raise UserError(
-            f"unknown metric {name!r}; allowed: {', '.join(m + '@k' for m in METRICS)}, for example NDCG@20"
+            f"unknown metric {name!r}; allowed: {', '.join(m + '@k' for m in allowed)}, for example NDCG@20"
         )
     return match[1], int(match[2])

@@ -124,6 +124,9 @@ def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
 def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -> Evaluation:
     """Rank the whole catalogue, or after a split by cold items these, and measure.
 
+    Accuracy and coverage at every cut-off; Gini, novelty, popularity, diversity, and the accuracy for groups of users
+    and on unpopular items at the largest one, see `gan_rec.evaluation.beyond.beyond_accuracy`.
+
     Args:
         fitted: a trained model.
         on: "test" (the final weights; train and validation items are left out of the ranking) or "validation" (the
@@ -133,14 +136,14 @@ def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -
     Raises:
         UserError: `on` or a cut-off is not allowed.
     """
-    split, side = fitted.split, fitted.side
+    split, how = fitted.split, {"side": fitted.side, "beyond_accuracy": True}
     if on == "validation":
         selected = fitted.weights.selected.recommender
-        return evaluate_ranking(selected, to_device(split.train), split.valid, tuple(ks), side=side)
+        return evaluate_ranking(selected, to_device(split.train), split.valid, tuple(ks), **how)
     if on != "test":
         raise UserError(f"unknown part {on!r}; allowed: test, validation")
     known = to_device(split.train_and_valid())
-    return evaluate_ranking(fitted.weights.final.recommender, known, split.open_test(), tuple(ks), side=side)
+    return evaluate_ranking(fitted.weights.final.recommender, known, split.open_test(), tuple(ks), **how)
 
 
 def evaluate_attacked(
@@ -180,7 +183,7 @@ def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluat
     """The same test for the baseline that recommends the most popular unseen items of train + validation."""
     known = split.train_and_valid()
     recommender = jax.tree.map(lambda x: x[None], Popularity(known))
-    return evaluate_ranking(recommender, to_device(known), split.open_test(), tuple(ks))
+    return evaluate_ranking(recommender, to_device(known), split.open_test(), tuple(ks), beyond_accuracy=True)
 
 
 def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *, seed_index: int = 0) -> pd.DataFrame:

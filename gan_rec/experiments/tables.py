@@ -81,22 +81,25 @@ def new_table(title: str, *columns: str) -> Table:
 
 def _metrics(results: dict) -> Table:
     models, tests = results["models"], results["tests"]["adversarial against twin"]
-    seeds = len(models["twin"]["coverage@" + next(iter(tests)).split("@")[1]]["per_seed"])
+    seeds = len(next(iter(models["twin"].values()))["per_seed"])
     title = f"{results['dataset']}: test, mean over {seeds} seeds ± 95% interval; selected on validation"
     table = new_table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
     for metric, adversarial in models["adversarial"].items():
-        test = tests.get(metric)
-        difference = adversarial["mean"] - models["twin"][metric]["mean"]
+        test, twin = tests.get(metric), models["twin"][metric]
         table.add_row(
             metric,
             interval(adversarial),
-            interval(models["twin"][metric]),
-            f"{difference:+.4f}",
+            interval(twin),
+            "" if None in (adversarial["mean"], twin["mean"]) else f"{adversarial['mean'] - twin['mean']:+.4f}",
             "" if test is None else f"{test['p_holm']:.3g}",
-            f"{results['baselines']['popularity'][metric]['mean']:.4f}",
+            interval(results["baselines"]["popularity"][metric]),
         )
     users = next(iter(tests.values()))["users"]
-    table.caption = f"p: paired t-test of adversarial against twin over {users} users, Holm-corrected over {len(tests)}"
+    table.caption = (
+        f"p: paired t-test of adversarial against twin over {users} users, Holm-corrected over {len(tests)}\n"
+        "least, most active: thirds of the users; tail: hits on the least popular 80%; novelty: bits; popularity: "
+        "users of an item;\ndiversity: 1 - cosine of two items; Gini: of how often items are shown"
+    )
     table.caption_justify = "left"
     return table
 
