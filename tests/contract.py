@@ -15,7 +15,9 @@ from gan_rec.data.sampling import to_device
 from gan_rec.experiments import players
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.irgan import draw_items
+from gan_rec.games.joint import penalty
 from gan_rec.language.bert import Bert, BertConfig
+from gan_rec.recommenders.graph import on_graph
 from gan_rec.recommenders.text import TextVectors
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.epoch import State, _move_adversary, epoch
@@ -216,7 +218,7 @@ def losses_equal_a_reference(case, both):
     total, parts = both(case.model, case.adversary, KEY)[:2]
     if not getattr(case.game, "alternates", False):
         joint = WEIGHT * parts["data_loss"] + (1 - WEIGHT) * parts["adversarial_loss"]
-        joint += case.model.penalty(case.batch) if hasattr(case.model, "penalty") else 0.0
+        joint += penalty(case.model, case.batch, KEY if hasattr(case.game, "hardness") else jax.random.split(KEY)[0])
         np.testing.assert_allclose(total, joint, rtol=1e-5)
     data, adversarial = reference(case)
     if data is not None:
@@ -229,9 +231,10 @@ def every_id_has_its_own_row(case, both):
     for player in (case.model, case.adversary):
         if hasattr(player, "user_embedding"):
             ids = jnp.arange(case.positives.bitmap.shape[0])
-            rows = np.asarray(player.users(ids, None))
+            placed = on_graph(player, case.positives)
+            rows = np.asarray(placed.users(ids, None))
             assert len(np.unique(rows, axis=0)) == len(rows), "two users share a row"
-            assert player.items().shape[0] == case.positives.n_items
+            assert placed.items().shape[0] == case.positives.n_items
 
 
 ON_A_BATCH = (

@@ -14,7 +14,10 @@ from gan_rec.robustness.damage import radius_of_loss
 OPTIONS = {"dim": 12, "batch_size": 32, "seeds": 2, "epochs": 40, "learning_rate": 1e-2, "weight_decay": 0.1}
 
 
-MODELS = {"mf": ("mf", {}), "ae": ("autoencoder", {}), "item side": ("autoencoder", {"game": "cfgan", "side": "item"})}
+MODELS = {
+    "mf": ("mf", {}), "ae": ("autoencoder", {}), "item side": ("autoencoder", {"game": "cfgan", "side": "item"}),
+    "graph": ("lightgcn", {}),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)

@@ -48,12 +48,18 @@ class Forbidden(Interactions):
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0], ids=["adversarial", "twin"])
-@pytest.mark.parametrize(("recommender", "loss"), [("mf", "bpr"), ("mf", "softmax"), ("autoencoder", "softmax")])
+@pytest.mark.parametrize(
+    ("recommender", "loss"),
+    [
+        ("mf", "bpr"), ("mf", "softmax"), ("autoencoder", "softmax"), ("mult-vae", "softmax"), ("lightgcn", "softmax"),
+        ("lightgcn", "bpr"),
+    ],
+)  # fmt: skip
 def test_checkerboard(recommender, loss, alpha):
     """The held-out diagonal must rank first: the only unseen item of the user's own colour."""
     train, valid, test = checkerboard(30)
     split = Split("checkerboard", "fixed", train, valid, test)
-    options = {"mf": {"dim": 16}, "autoencoder": {"dim": 32}}[recommender]
+    options = {"dim": 16 if recommender in ("mf", "lightgcn") else 32}
     options |= {"batch_size": 64 if loss == "bpr" else 10, "learning_rate": 2e-2, "weight_decay": 0.1, "epsilon": 0.1}
     fitted = gan_rec.fit(
         split, recommender=recommender, loss=loss, alpha=alpha, seeds=2, epochs=100, patience=100, average=0.0,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from gan_rec.data.sampling import Positives
 from gan_rec.recommenders.flipped import flip
+from gan_rec.recommenders.graph import on_graph
 
 _CHUNK_BYTES = 64 * 2**20  # of scores at a time
 
@@ -26,7 +27,7 @@ def top_items(
 
     Args:
         recommenders: weights with a leading axis of S.
-        seen: pairs that are left out of the ranking; they are also the histories that recommenders read.
+        seen: pairs that are left out of the ranking; they are also the histories, or the graph, that recommenders read.
         users: n user indices.
         k: how many items, at most I.
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
@@ -52,6 +53,8 @@ def top_items(
 
 @partial(jax.jit, static_argnames=("k", "side"))
 def _rank(recommenders, seen: Positives, candidates, chunks: Int[Array, "chunks n"], k: int, side: str):
+    recommenders = jax.vmap(lambda recommender: on_graph(recommender, seen))(recommenders)
+
     def rank(recommender, users, history):
         recommender = flip(recommender, seen, side)
         scores = recommender.score(recommender.users(users, history), recommender.items())

@@ -155,6 +155,22 @@ RECOMMENDERS = {
             "cfgan": dict(batch_size=128, learning_rate=1e-2, weight_decay=0.1),
         },
     ),
+    "mult-vae": Recommender(
+        {"latent": 64, "dropout": 0.5, "kl_weight": 0.01, "bias": False},
+        dict(
+            loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=2e-3, weight_decay=1.0,
+            average=0.95, adversary_learning_rate=3e-3,
+        ),
+        games=_OF_ROWS,
+    ),
+    "lightgcn": Recommender(
+        {"layers": 2},
+        dict(
+            loss="softmax", dim=64, batch_size=128, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5,
+            average=0.9, adversary_learning_rate=3e-3,
+        ),
+        games=_OF_ROWS,
+    ),
     "text-classifier": Recommender(
         {"head": (128, 64), "encoder": "minilm", "pooling": None},
         dict(

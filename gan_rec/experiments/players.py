@@ -180,7 +180,10 @@ def _named(name: str, game: str) -> Callable | None:
 
 def make_game(settings: Settings):
     """The game that the settings ask for."""
-    given: dict[str, Any] = {"reads_history": RECOMMENDERS[settings.recommender].reads_history}
+    recommender = RECOMMENDERS[settings.recommender]
+    given: dict[str, Any] = {"reads_history": recommender.reads_history}
+    if getattr(recommender, "reads_graph", False):
+        given["reads_graph"] = True
     if settings.game in ("embedding", "apr", *choices.OF_LABELS.values()):
         player = settings.adversary
         player = ADVERSARIES.get(player) or _load_class(player) if isinstance(player, str) else player

@@ -76,9 +76,9 @@ class Settings:
     rating."""
     recommender: str = "autoencoder"
     """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
-    form EDLAE), mf, two-tower (over texts of items) or hybrid (over texts and ids); in game text the one that tells
-    labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too; in game rating
-    the one that tells likes: rating-predictor."""
+    form EDLAE), mf, mult-vae, lightgcn, two-tower (over texts of items) or hybrid (over texts and ids); in game text the
+    one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too; in
+    game rating the one that tells likes: rating-predictor."""
     adversary: str | None = None
     """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise, fgsm,
     fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan: pair-critic;
@@ -113,7 +113,7 @@ class Settings:
     reads: str | None = None
     """Recommenders two-tower, hybrid: what the user tower knows of items in a history, ids or text."""
     dropout: float | None = None
-    """Recommenders autoencoder, mix, two-tower, hybrid: chance that an entry of the history is dropped in training.
+    """Recommenders autoencoder, mix, mult-vae, two-tower, hybrid: chance that training drops an entry of the history.
     rating-predictor: chance that training forgets who the user is."""
     item_dim: int | None = None
     """Recommender mix: dim of the network over items' histories."""
@@ -128,7 +128,14 @@ class Settings:
     edlae_dropout: float | None = None
     """Recommender mix: dropout of EDLAE, which is a ridge that grows with an item's popularity."""
     bias: bool | None = None
-    """Recommender mf: whether items have a bias."""
+    """Recommenders mf, mult-vae: whether items have a bias."""
+    latent: int | None = None
+    """Recommender mult-vae: size of the latent vector z."""
+    kl_weight: float | None = None
+    """Recommender mult-vae: weight of the KL divergence of z's posterior from its prior (beta; the data loss is a mean
+    over the items to be found)."""
+    layers: int | None = None
+    """Recommender lightgcn: layers of propagation; 0 is mf."""
     hide: float | None = None
     """Recommenders over histories with softmax: chance that an item of the history is hidden and must be found."""
     negatives: int | None = None
@@ -340,15 +347,15 @@ _RANGES = {
     **dict.fromkeys(
         (
             "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
-            "penalty", "prior", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip", "ramp",
-            "item_learning_rate", "item_weight_decay",
+            "penalty", "prior", "kl_weight", "layers", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip",
+            "ramp", "item_learning_rate", "item_weight_decay",
         ),
         (0, _INF, "at least 0"),
     ),
     **dict.fromkeys(("temperature", "xi", "edlae_l2"), (1e-6, _INF, "at least 1e-6")),
     **dict.fromkeys(
         (
-            "dim", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
+            "dim", "latent", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
             "components", "units", "negatives", "batch_size", "recommender_steps", "epochs", "patience",
             "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
             "item_dim", "item_epochs",
@@ -372,7 +379,7 @@ _WORDS = {
 _REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",
     "weight_decay", "temperature", "entropy", "positive_share", "zero_ratio", "zero_weight", "mask_ratio", "penalty",
-    "xi", "warm_up_learning_rate", "clip", "prior", "item_learning_rate", "item_weight_decay", "edlae_l2",
+    "xi", "warm_up_learning_rate", "clip", "prior", "kl_weight", "item_learning_rate", "item_weight_decay", "edlae_l2",
     "edlae_dropout",
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ class Batch(NamedTuple):
     turn: Int[Array, ""] | int = 0  # of a game that feeds original and adversarial batches in turn: 1 if adversarial
     offsets: Any = None  # what an earlier turn on this batch has left for this one
     candidates: Float[Array, " I"] | None = None  # 1 for items that can be had; None: all of the catalogue
+    graph: Positives | None = None  # the pairs known in training; None if the recommender reads no graph
 
 
 AnyBatch = Batch | TextBatch | PairBatch

@@ -12,8 +12,9 @@ from gan_rec.adversaries.ball import Ball
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
 from gan_rec.games.batches import AnyBatch, Batch
-from gan_rec.games.joint import Joint, weight
+from gan_rec.games.joint import Joint, penalty, weight
 from gan_rec.games.rows import RowLoss, with_gradient
+from gan_rec.recommenders.graph import on_graph
 
 FORMS = ("alpha", "article-alpha", "article-beta", "beta")
 RADII = ("equal", "by-loss")
@@ -23,7 +24,7 @@ FEEDING = ("joint", "alternate")
 DATA_FIELDS = ["alpha", "epsilon", "beta", "weight"]
 META_FIELDS = [
     "loss", "hide", "negatives", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared", "reuses",
-    "accumulates",
+    "accumulates", "reads_graph",
 ]  # fmt: skip
 
 
@@ -64,6 +65,7 @@ class EmbeddingGame(Joint):
         reuses: the adversary takes the gradient of the last original batch, which is played again ("free").
         accumulates: the adversary takes the gradients of all batches so far, of which this part is left a batch later;
             0: of this batch alone. Needs `shared`, since only rows of tables are the same rows in the next batch.
+        reads_graph: whether the recommender is given the graph of the training pairs.
     """
 
     alpha: float | Float[Array, ""] = 0.5
@@ -82,6 +84,7 @@ class EmbeddingGame(Joint):
     shared: bool = False
     reuses: bool = False
     accumulates: float = 0.0
+    reads_graph: bool = False
 
     gives_both_gradients = True
     # By form: the loss on clean rows and the loss on adversarial rows; None stands for the game's own.
@@ -111,8 +114,10 @@ class EmbeddingGame(Joint):
         """The batch of `rows`, numbers below `size`."""
         options = {"reads_history": self.reads_history, "profile": self.profiles}
         if self.of_users:
-            return batches.draw_users(positives, positives.active[rows], key, hide=self.hide, **options)
-        return batches.draw_pairs(positives, rows, key, negatives=self.negatives, **options)
+            batch = batches.draw_users(positives, positives.active[rows], key, hide=self.hide, **options)
+        else:
+            batch = batches.draw_pairs(positives, rows, key, negatives=self.negatives, **options)
+        return batch._replace(graph=positives if self.reads_graph else None)
 
     def representations(self, recommender, batch: Batch, key: PRNGKeyArray | None):
         """User rows `[B, D]` and item rows `[I, D]` (softmax) or `[B, 1 + K, D]`; without a key nothing is dropped.
@@ -120,6 +125,7 @@ class EmbeddingGame(Joint):
         A game with `shared` rows takes whole tables: `[I, D]`, and `[U, D]` if the recommender reads no history.
         """
         ids = None if self.shared and batch.history is None else batch.users
+        recommender = on_graph(recommender, batch.graph)
         users = recommender.users(ids, batch.history, key)
         return users, recommender.items(None if self.shared else batch.items)
 
@@ -165,13 +171,17 @@ class EmbeddingGame(Joint):
         tower_key, attack_key = jax.random.split(key)
         rows = self.representations(recommender, batch, tower_key)
         terms = _Terms(self, recommender, rows, batch)
-        if self.alternates:
-            return self._one_term(terms, adversary, attack_key)
+        turn = self._one_term if self.alternates else self._both_terms
+        total, parts = turn(terms, adversary, attack_key)
+        return total + penalty(recommender, batch, tower_key), parts
+
+    def _both_terms(self, terms: "_Terms", adversary, key: PRNGKeyArray):
+        """The joint loss of both terms, and its parts."""
         data, data_gradient = terms.data()
-        known = self._accumulate(batch, data_gradient[1])
+        known = self._accumulate(terms.batch, data_gradient[1])
         adversarial, gradient, link = jax.lax.cond(
             self.plays,
-            lambda: terms.adversarial(adversary, attack_key, known),
+            lambda: terms.adversarial(adversary, key, known),
             lambda: (jnp.zeros(()), jax.tree.map(jnp.zeros_like, terms.tree), jnp.zeros(())),
         )
         a, b = self.weights()

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gan_rec.data.sampling import Positives, shuffle
 from gan_rec.games import batches
@@ -35,6 +35,14 @@ class Joint:
 def weight(game: Joint):
     """Alpha as it stands: what an automatic rule has made of it (`game.weight`), or `game.alpha`."""
     return game.alpha if game.weight is None else game.weight
+
+
+def penalty(recommender, batch, key: PRNGKeyArray) -> Float[Array, ""] | float:
+    """What a recommender adds to its own loss, whatever the game: minus a log prior, a KL term; 0 if it has none.
+
+    The adversary has no part in it. `key` is the one that the recommender's rows were made with.
+    """
+    return recommender.penalty(batch, key) if hasattr(recommender, "penalty") else 0.0
 
 
 def joint(game: Joint, data, adversarial):

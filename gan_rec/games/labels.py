@@ -138,8 +138,3 @@ class RatingGame(TextGame):
 
     The recommender's priors (its `penalty`) are a part of its loss, and none of the adversary's.
     """
-
-    def recommender_loss(self, recommender, adversary, batch: LabelledBatch, key: PRNGKeyArray):
-        """See `EmbeddingGame.recommender_loss`."""
-        total, parts = super().recommender_loss(recommender, adversary, batch, key)
-        return total + recommender.penalty(batch), parts

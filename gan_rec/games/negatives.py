@@ -11,10 +11,12 @@ from gan_rec import losses
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
 from gan_rec.games.batches import Batch
-from gan_rec.games.joint import Joint, joint
+from gan_rec.games.joint import Joint, joint, penalty
+from gan_rec.recommenders.graph import on_graph
 
 _FIELDS = dict(
-    data_fields=["alpha", "weight", "temperature", "entropy"], meta_fields=["loss", "negatives", "reads_history"]
+    data_fields=["alpha", "weight", "temperature", "entropy"],
+    meta_fields=["loss", "negatives", "reads_history", "reads_graph"],
 )
 
 
@@ -36,6 +38,7 @@ class HardNegatives(Joint):
         loss: "bpr" or "bce".
         negatives: K.
         reads_history: whether the recommender is given histories.
+        reads_graph: whether the recommender is given the graph of the training pairs.
 
     Sources: adversarial negatives as in IRGAN (Wang et al., SIGIR 2017) and AdvIR (Park and Chang, WWW 2019); the
     importance-weighted softmax in place of REINFORCE follows the self-adversarial sampling of Sun et al., ICLR 2019.
@@ -48,6 +51,7 @@ class HardNegatives(Joint):
     loss: str = "bpr"
     negatives: int = 16
     reads_history: bool = False
+    reads_graph: bool = False
 
     @property
     def of_users(self) -> bool:
@@ -57,10 +61,12 @@ class HardNegatives(Joint):
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`."""
         options = {"reads_history": self.reads_history, "negatives": self.negatives, "profile": False}
-        return batches.draw_pairs(positives, rows, key, **options)
+        batch = batches.draw_pairs(positives, rows, key, **options)
+        return batch._replace(graph=positives if self.reads_graph else None)
 
     def scores(self, recommender, batch: Batch, key: PRNGKeyArray | None):
         """User rows, item rows, and the scores of each list `[B, 1 + K]`."""
+        recommender = on_graph(recommender, batch.graph)
         users = recommender.users(batch.users, batch.history, key)
         items = recommender.items(batch.items)
         return users, items, recommender.score(users, items)
@@ -92,7 +98,8 @@ class HardNegatives(Joint):
             log_q = self.hardness(jax.lax.stop_gradient(adversary), users, items, scores)
             return self.adversarial_loss(scores, log_q)
 
-        return joint(self, self.data_loss(scores), adversarial)
+        total, parts = joint(self, self.data_loss(scores), adversarial)
+        return total + penalty(recommender, batch, key), parts
 
     def adversary_loss(self, adversary, recommender, batch: Batch, key: PRNGKeyArray):
         """Minus the loss with weighed negatives, minus the bonus for entropy, to be minimised over the adversary."""

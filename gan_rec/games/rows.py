@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from gan_rec import losses
 from gan_rec.games.batches import Batch
+from gan_rec.recommenders.graph import on_graph
 
 PAIRWISE = {"bpr": losses.bpr, "sampled-softmax": losses.sampled_softmax, "bce": losses.bce}
 PAIRWISE_ROWS = {"bpr": losses.bpr_rows, "sampled-softmax": losses.sampled_softmax_rows, "bce": losses.bce_rows}
@@ -83,7 +84,7 @@ class RowLoss:
     @property
     def catalogue(self) -> Float[Array, "I D"]:
         """All item rows, clean."""
-        return jax.lax.stop_gradient(self.recommender.items())
+        return jax.lax.stop_gradient(on_graph(self.recommender, self.batch.graph).items())
 
     @property
     def history(self) -> Float[Array, "B I"]:

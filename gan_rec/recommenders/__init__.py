@@ -1,8 +1,10 @@
 """Recommenders: the player that ranks items (user representations, item representations, a score) or tells labels."""
 
 from gan_rec.recommenders.autoencoder import Autoencoder
+from gan_rec.recommenders.lightgcn import LightGCN
 from gan_rec.recommenders.matrix_factorization import MatrixFactorization
 from gan_rec.recommenders.mix import Mix
+from gan_rec.recommenders.mult_vae import MultVAE
 from gan_rec.recommenders.rating import RatingPredictor
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
 from gan_rec.recommenders.two_tower import Hybrid, TwoTower
@@ -10,10 +12,10 @@ from gan_rec.recommenders.two_tower import Hybrid, TwoTower
 RECOMMENDERS = {
     "autoencoder": Autoencoder, "hybrid": Hybrid, "mf": MatrixFactorization, "mix": Mix, "two-tower": TwoTower,
     "text-classifier": TextClassifier, "tuned-text-classifier": TunedTextClassifier,
-    "rating-predictor": RatingPredictor,
+    "rating-predictor": RatingPredictor, "mult-vae": MultVAE, "lightgcn": LightGCN,
 }  # fmt: skip
 
 __all__ = [
-    "RECOMMENDERS", "Autoencoder", "Hybrid", "MatrixFactorization", "Mix", "RatingPredictor", "TextClassifier",
-    "TunedTextClassifier", "TwoTower",
+    "RECOMMENDERS", "Autoencoder", "Hybrid", "LightGCN", "MatrixFactorization", "Mix", "MultVAE", "RatingPredictor",
+    "TextClassifier", "TunedTextClassifier", "TwoTower",
 ]  # fmt: skip

@@ -76,8 +76,10 @@ class RatingPredictor(nnx.Module):
         users, items = rows
         return dot(users, items[:, None])[:, 0] + self.bias[...]
 
-    def penalty(self, batch: PairBatch) -> Float[Array, ""]:
+    def penalty(self, batch: PairBatch, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
         """Minus the log density of the priors, for each of the training pairs; its mean over batches is that of all.
+
+        Nothing in it is random: `key` is not used.
 
         As in probabilistic matrix factorisation (Salakhutdinov and Mnih, NeurIPS 2007, equation 4): a bias of a user
         with n ratings is drawn to 0 by 1 / n of what each rating says.

@@ -15,6 +15,7 @@ from gan_rec.evaluation.evaluate import Evaluation, evaluate_ranking
 from gan_rec.games.batches import Batch, draw_pairs
 from gan_rec.games.rows import RowLoss
 from gan_rec.recommenders.flipped import flip
+from gan_rec.recommenders.graph import on_graph
 
 _MOST_PAIRS = 2**17  # that the attacked loss is over
 
@@ -71,6 +72,7 @@ def evaluate_attacked(
         norm: "l2" or "linf".
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
     """
+    recommenders = jax.vmap(lambda r: on_graph(r, known))(recommenders)
     if side != "user":
         recommenders = jax.vmap(lambda r: flip(r, known, side))(recommenders)
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]

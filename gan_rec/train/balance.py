@@ -59,6 +59,7 @@ def _by_validation(state: State, positives, held_out, game, schedule, key) -> Fl
             batch = batch._replace(
                 history=None if batch.history is None else positives.history(batch.users),
                 targets=None if batch.targets is None else held_out.history(batch.users),
+                graph=None if batch.graph is None else positives,
             )
             return unattacked.recommender_loss(recommender, state.adversary, batch, key)[0]
 

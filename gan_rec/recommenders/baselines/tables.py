@@ -10,6 +10,7 @@ from gan_rec.data.interactions import Interactions
 from gan_rec.errors import UserError
 from gan_rec.recommenders.score import dot
 
+ArrayLike = np.ndarray | Array
 _LARGEST = 25_000  # items (or users): a dense square table of float32 is 2.5 GB then
 
 
@@ -46,11 +47,7 @@ class Factors(nnx.Module):
 
     reads_history = False
 
-    def __init__(
-        self,
-        users: Float[np.ndarray, "U D"] | Float[Array, "U D"],
-        items: Float[np.ndarray, "I D"] | Float[Array, "I D"],
-    ):
+    def __init__(self, users: Float[ArrayLike, "U D"], items: Float[ArrayLike, "I D"]):
         self.user_rows = nnx.Param(jnp.asarray(users, jnp.float32))
         self.item_rows = nnx.Param(jnp.asarray(items, jnp.float32))
 
