@@ -22,6 +22,8 @@ import tyro
 SHAPES = {
     "mf": {"recommender": "mf", "loss": "bpr", "batch_size": 1024, "dim": 64},
     "mf-sampled-softmax": {"recommender": "mf", "loss": "sampled-softmax", "negatives": 16},
+    "lightgcn": {"recommender": "lightgcn", "loss": "bpr", "batch_size": 1024, "dim": 64},
+    "mult-vae": {"recommender": "mult-vae", "batch_size": 1024, "dim": 64},
     "autoencoder": {"recommender": "autoencoder"},
     "autoencoder-fgm": {"recommender": "autoencoder", "adversary": "fgm"},
     "autoencoder-free": {"recommender": "autoencoder", "adversary": "free"},
@@ -40,8 +42,8 @@ class Options:
     dataset: str | None = None
     """Name or path (default: cfgan-ml100k if it is on this disk, else synthetic)."""
     cases: tuple[str, ...] = tuple(SHAPES)
-    """Which of mf, mf-sampled-softmax, autoencoder, autoencoder-fgm, autoencoder-free, apr, cfgan, irgan,
-    hard-negative, advinfonce."""
+    """Which of mf, mf-sampled-softmax, lightgcn, mult-vae, autoencoder, autoencoder-fgm, autoencoder-free, apr, cfgan,
+    irgan, hard-negative, advinfonce."""
     seeds: tuple[int, ...] = (1, 4)
     """How many seeds in one program."""
     repeats: int = 7

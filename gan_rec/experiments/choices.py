@@ -156,10 +156,10 @@ RECOMMENDERS = {
         },
     ),
     "mult-vae": Recommender(
-        {"latent": 64, "dropout": 0.5, "kl_weight": 0.01, "bias": False},
+        {"latent": 64, "dropout": 0.5, "kl_weight": 0.002, "bias": False},
         dict(
-            loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=2e-3, weight_decay=1.0,
-            average=0.95, adversary_learning_rate=3e-3,
+            loss="softmax", dim=256, batch_size=128, epochs=150, patience=30, learning_rate=4e-3, weight_decay=1.0,
+            average=0.97, adversary_learning_rate=3e-3,
         ),
         games=_OF_ROWS,
     ),

@@ -37,7 +37,7 @@ class MultVAE(nnx.Module):
 
     def __init__(
         self, n_users: int, n_items: int, dim: int = 256, *, latent: int = 64, dropout: float = 0.5,
-        kl_weight: float = 0.01, bias: bool = False, rngs: nnx.Rngs,
+        kl_weight: float = 0.002, bias: bool = False, rngs: nnx.Rngs,
     ):  # fmt: skip
         glorot = jax.nn.initializers.glorot_normal()
         self.input_embedding = nnx.Param(glorot(rngs.params(), (n_items, dim)))
