@@ -190,7 +190,114 @@ class Recommend:
             raise UserError(f"cannot write {self.output}: {error.strerror}") from error
 
 
-COMMANDS = {"datasets": Datasets, "language": Language, "train": Train, "evaluate": Evaluate, "recommend": Recommend}
+@dataclass(frozen=True)
+class SearchOptions:
+    """How models are tuned."""
+
+    trials: int = 20
+    """Trials of each model, its defaults first."""
+    parallel: int = 4
+    """Trials proposed at a time; those that differ in learning rates, weights, radii and averages alone run as one
+    program."""
+    select_on: str = "NDCG@20"
+    """The validation metric that counts."""
+    epochs: int | None = None
+    """The most epochs of a training (default: that of the recommender)."""
+    seed: int = 0
+    """Seed of the search and first seed of the trainings."""
+
+    def search(self):
+        """The same as a `gan_rec.experiments.search.Search`."""
+        from gan_rec.experiments.models import Goal
+        from gan_rec.experiments.search import Search
+
+        return Search(self.trials, self.parallel, Goal(self.select_on, self.epochs, self.seed))
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search the values of a model that do best on validation; the test part is not read."""
+
+    model: str = "autoencoder"
+    """A baseline (popularity, item-knn, user-knn, rp3beta, pure-svd, ease, edlae, slim, ials), a recommender (mf,
+    autoencoder), or RECOMMENDER+ADVERSARY of game embedding, as autoencoder+fgm."""
+    data: DataOptions = field(default_factory=DataOptions)
+    options: SearchOptions = field(default_factory=SearchOptions)
+    study: Path | None = None
+    """File of the study, where several machines may work on one: Optuna's journal, or SQLite if it ends with .db
+    (default: study.log in the output directory)."""
+    out: Path | None = None
+    """The output directory, new or empty (default: a new one under runs/)."""
+    resume: bool = False
+    """Go on with a search that was stopped, in --out."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Search and print what was found."""
+        from gan_rec.experiments.tables import found_table, print_table
+        from gan_rec.experiments.tune import tune
+
+        out = self.out or _new_directory("tune", self.data.dataset)
+        how = {"study": self.study, "resume": self.resume, "quiet": self.quiet}
+        found = tune(self.data, self.model, self.options.search(), out, **how)
+        print_table(found_table(found, self.options.select_on))
+        print(f"output directory: {out}")
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A leaderboard: models tuned with an equal budget, refitted, and measured on test, which is read once."""
+
+    models: tuple[str, ...] = ("all",)
+    """Names as those of tune, also with commas between them; all: every baseline and recommender. An adversarial model
+    brings its twin."""
+    data: DataOptions = field(default_factory=DataOptions)
+    options: SearchOptions = field(default_factory=SearchOptions)
+    seeds: int = 3
+    """How many seeds of models that have randomness."""
+    k: tuple[int, ...] = DEFAULT_KS
+    """Cut-offs of the metrics."""
+    out: Path | None = None
+    """The output directory, new or empty (default: a new one under runs/)."""
+    resume: bool = False
+    """Go on with a comparison that was stopped, in --out; finished models and trials are not done again."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Compare and print the leaderboard."""
+        from gan_rec.experiments.compare import Comparison, compare
+
+        names = tuple(name.strip() for given in self.models for name in given.split(",") if name.strip())
+        out = self.out or _new_directory("compare", self.data.dataset)
+        asked = Comparison(self.data, names, self.seeds, self.options.search(), self.k)
+        compare(asked, out, resume=self.resume, quiet=self.quiet)
+        print((out / "leaderboard.md").read_text(encoding="utf-8"))
+        print(f"output directory: {out}")
+
+    def configured(self) -> "Compare | None":
+        """The defaults that a stopped comparison gives, if one is to be resumed."""
+        if not self.resume:
+            return None
+        if self.out is None:
+            raise UserError("--resume needs the directory of the stopped comparison: give it by --out")
+        from gan_rec.experiments.compare import read_comparison
+
+        asked = read_comparison(self.out / "config.json")
+        how, goal = asked.search, asked.search.goal
+        options = SearchOptions(how.trials, how.parallel, goal.select_on, goal.epochs, goal.seed)
+        return replace(self, models=asked.models, data=asked.data, options=options, seeds=asked.seeds, k=asked.ks)
+
+
+def _new_directory(what: str, dataset: str) -> Path:
+    return Path("runs") / f"{what}-{Path(dataset).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+COMMANDS = {
+    "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
+    "recommend": Recommend,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -233,7 +340,7 @@ def parse(arguments: list[str]):
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; allowed: {', '.join(COMMANDS)}")
     command = _parse(name, rest)
-    if isinstance(command, Train):
+    if isinstance(command, Train | Compare):
         configured = command.configured()
         if configured is not None:
             command = _parse(name, rest, configured)

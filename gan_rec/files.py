@@ -44,6 +44,16 @@ def write_array(path: Path, array: np.ndarray) -> None:
     _write(path, save)
 
 
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write arrays by name to `path` as compressed .npz."""
+
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    _write(path, save)
+
+
 def _write(path: Path, write: Callable[[Path], object]) -> None:
     """By way of a temporary file beside it, so that a reader never sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -11,7 +11,8 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.recommenders import baselines
 from gan_rec.recommenders.baselines import BASELINES, EASE, EDLAE, IALS, SLIM, ItemKNN, PureSVD, RP3beta, UserKNN
-from gan_rec.recommenders.baselines.tables import keep_largest
+from gan_rec.recommenders.baselines.neighbours import weigh
+from gan_rec.recommenders.baselines.tables import keep_largest, matrix
 
 
 @pytest.fixture(scope="module")
@@ -96,18 +97,40 @@ TINY = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 2)]  # items 0 and 1 share b
 
 
 def test_item_neighbours_by_hand():
-    found = weights(ItemKNN(k=1, shrink=0.0, idf=False, power=1.0).fit(interactions(TINY)))
+    found = weights(ItemKNN(k=1, shrink=0.0, weighting="none", power=1.0).fit(interactions(TINY)))
     # Cosines: 0 with 1 is 2 / 2; 0 with 2 and 1 with 2 are 1 / 2. Item 2 takes one of two equal neighbours.
     assert found[1, 0] == found[0, 1] == pytest.approx(1, abs=1e-5)
     assert sorted(found[:, 2]) == pytest.approx([0, 0, 0.5], abs=1e-5) and np.count_nonzero(found) == 3
-    counts = weights(ItemKNN(k=2, shrink=0.0, idf=False, power=0.0).fit(interactions(TINY)))
+    counts = weights(ItemKNN(k=2, shrink=0.0, weighting="none", power=0.0).fit(interactions(TINY)))
     assert counts[1, 0] == pytest.approx(2 / 2**0.5, abs=1e-5)
-    shrunk = weights(ItemKNN(k=2, shrink=2.0, idf=False, power=1.0).fit(interactions(TINY)))
+    shrunk = weights(ItemKNN(k=2, shrink=2.0, weighting="none", power=1.0).fit(interactions(TINY)))
     assert shrunk[1, 0] == pytest.approx(2 / 4, abs=1e-5)
+    amplified = weights(ItemKNN(k=2, shrink=2.0, weighting="none", power=1.0, amplify=3.0).fit(interactions(TINY)))
+    assert amplified[1, 0] == pytest.approx((2 / 4) ** 3, abs=1e-5)
+
+
+def test_weightings_by_hand():
+    x = matrix(interactions(TINY))  # users 0, 1, 2 have 2, 3 and 1 of the items, which have 2 users each
+    idf = weigh(x, "idf").toarray()
+    np.testing.assert_allclose(idf[:, 0], [np.log1p(3 / 2), np.log1p(3 / 3), 0], atol=1e-6)
+    bm25 = weigh(x, "bm25").toarray()  # all columns are of mean size, so k1 and b cancel
+    np.testing.assert_allclose(bm25[:, 2], [0, max(0, np.log(3 / 4)), np.log(3 / 2)], atol=1e-6)
+    uneven = weigh(matrix(interactions([(0, 0), (0, 1), (1, 1)], 8, 2)), "bm25").toarray()
+    assert not uneven[0].any() and uneven[1, 1] == 0  # what all have, or half of two, says nothing
+    with pytest.raises(UserError, match="unknown weighting 'tf'; allowed: none, idf, bm25"):
+        weigh(x, "tf")
+
+
+def test_bm25_counts_columns_of_many_rows_less():
+    pairs = [(0, 0), (1, 0), (2, 0), (0, 1)]  # item 0 has three users, item 1 one; five more items have none of them
+    found = weigh(matrix(interactions([*pairs, *((u, u + 2) for u in range(5))], 5, 7)), "bm25").toarray()
+    sizes = np.array([3, 1, 1, 1, 1, 1, 1])
+    of_column = 2.2 / (1.2 * (0.25 + 0.75 * sizes / sizes.mean()) + 1)
+    np.testing.assert_allclose(found[0, :3], np.log(7 / 4) * of_column[:3], atol=1e-6)
 
 
 def test_user_neighbours_by_hand():
-    model = UserKNN(k=1, shrink=0.0, idf=False).fit(interactions(TINY))
+    model = UserKNN(k=1, shrink=0.0, weighting="none", power=1.0, amplify=1.0).fit(interactions(TINY))
     scores = np.asarray(model.score(model.users(jnp.arange(3)), model.items()))
     # User 2 is nearest to user 1 (cosine 1 / sqrt 3), user 0 too (2 / sqrt 6).
     np.testing.assert_allclose(scores[2], [3**-0.5] * 3, atol=1e-5)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
 from gan_rec.data.interactions import Interactions
@@ -79,6 +80,26 @@ def evaluate_ranking(
         raise UserError("there is no held-out interaction to evaluate on")
     users = np.unique(truth.users)
     items, scores = top_items(recommenders, seen, users, max(ks), side=side, candidates=truth.candidates)
+    return evaluate_lists(users, items, scores, truth, ks)
+
+
+def evaluate_lists(
+    users: Int[np.ndarray, " n"],
+    items: Int[np.ndarray, "S n K"],
+    scores: Float[np.ndarray, "S n K"],
+    truth: Interactions,
+    ks: tuple[int, ...],
+) -> Evaluation:
+    """Measure finished lists of the n users; of these only the ones of `truth` count.
+
+    Args:
+        users: indices, ascending; all users of `truth` are among them.
+        items, scores: their lists, best first, as `top_items` gives them; K is at least the largest cut-off.
+        truth: held-out pairs.
+        ks: cut-offs.
+    """
+    own = np.isin(users, truth.users)
+    users, items, scores = users[own], items[:, own], scores[:, own]
     # Filled up with seen items (score -inf) where a user has fewer than k unseen ones: those are no recommendations.
     shown = np.isfinite(scores)
     hits, n_relevant = metrics.relevance(items, truth, users)

@@ -19,6 +19,14 @@ def summary(per_seed) -> dict:
     return result
 
 
+def over_users(per_user: np.ndarray) -> dict:
+    """Mean of a metric `[S, n]`, and its 95% interval over users, each user's value averaged over seeds first."""
+    values = np.asarray(per_user, float).mean(axis=0)
+    n, mean = len(values), float(values.mean())
+    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5) if n > 1 else 0.0
+    return {"mean": mean, "ci95": [mean - half, mean + half], "users": n}
+
+
 def paired_test(first: np.ndarray, second: np.ndarray) -> dict:
     """Paired t-test over users of two models' metric, each user's value averaged over seeds first.
 

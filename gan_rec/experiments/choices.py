@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gan_rec.errors import UserError
+from gan_rec.space import OneOf, Real, Space
 
 _ATTACKS = ("noise", "clipped-noise", "fgsm", "fgm", "pgd", "vat", "free")
 _GENERATORS = ("generator", "gradient-generator", "attention", "hull", "profile")
@@ -21,6 +22,7 @@ class Game:
     options: dict[str, Any]
     losses: tuple[str, ...] = ()  # the first is the default; () where the game brings its own
     own_adversary: bool = False  # whether a user's class can play
+    space: Space = field(default_factory=dict)  # what is tuned with an adversary, beside the recommender's own
 
 
 _ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
@@ -30,6 +32,7 @@ GAMES = {
         {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1, "side": "user"},
         ("softmax", "bpr", "sampled-softmax", "bce"),
         own_adversary=True,
+        space={"alpha": Real(0.2, 0.9), "epsilon": Real(0.01, 0.5, log=True)},
     ),
     "apr": Game(
         (
@@ -108,6 +111,7 @@ class Recommender:
     training: dict[str, Any]
     by_game: dict[str, dict[str, Any]] = field(default_factory=dict)
     games: tuple[str, ...] = tuple(name for name in GAMES if name not in OF_LABELS.values())
+    space: Space = field(default_factory=dict)  # what is tuned, in game embedding; empty: it cannot be
 
 
 _COMMON = {
@@ -139,6 +143,10 @@ RECOMMENDERS = {
                 recommender_steps=2,
             ),
         },
+        space={
+            "learning_rate": Real(1e-3, 1e-2, log=True), "weight_decay": Real(0.1, 4.0, log=True),
+            "average": Real(0.9, 0.98), "hide": OneOf((0.1, 0.2, 0.4)),
+        },
     ),
     "mix": Recommender({"dropout": 0.5} | OF_MIX, _AUTOENCODER, games=("embedding",)),
     "mf": Recommender(
@@ -153,6 +161,10 @@ RECOMMENDERS = {
                 warm_up=100, warm_up_learning_rate=1e-2,
             ),
             "cfgan": dict(batch_size=128, learning_rate=1e-2, weight_decay=0.1),
+        },
+        space={
+            "learning_rate": Real(1e-3, 3e-2, log=True), "weight_decay": Real(0.05, 2.0, log=True),
+            "average": Real(0.6, 0.97), "dim": OneOf((32, 64, 128)),
         },
     ),
     "mult-vae": Recommender(

@@ -43,10 +43,7 @@ class Config:
         config = {"gan_rec": gan_rec.__version__, "task": self.task}
         for part in parts:
             config |= dataclasses.asdict(part)
-        # A folder of that name here is what was read.
-        tables = {each.name for each in data.named_datasets()} | {t for t in NAMED_TABLES if not Path(t).exists()}
-        named = {"dataset": tables, "encoder": KNOWN, "item_text": ()}
-        config |= {name: _lasting(config[name], names) for name, names in named.items()} | {"ks": list(self.ks)}
+        config = lasting_paths(config) | {"ks": list(self.ks)}
         try:
             return json.dumps(config, indent=1)
         except TypeError as error:
@@ -88,6 +85,14 @@ def read_config(path: Path) -> Config:
         raise UserError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
     parts = [cls(**{k: v for k, v in config.items() if k in names}) for cls, names in known.items()]
     return Config(task, parts[0], parts[1], ks, parts[2])
+
+
+def lasting_paths(config: dict) -> dict:
+    """The same with paths that still mean the same from another directory."""
+    # A folder of that name here is what was read.
+    tables = {each.name for each in data.named_datasets()} | {t for t in NAMED_TABLES if not Path(t).exists()}
+    named = {"dataset": tables, "encoder": KNOWN, "item_text": ()}
+    return config | {name: _lasting(config[name], names) for name, names in named.items() if name in config}
 
 
 def _lasting(path: str | None, names: Collection[str]) -> str | None:

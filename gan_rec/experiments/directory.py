@@ -1,14 +1,17 @@
 """A run directory: how it begins, and what a training took."""
 
+import contextlib
 import json
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gan_rec.errors import UserError
-from gan_rec.experiments.config import Config, read_json
+from gan_rec.experiments.config import read_json
 from gan_rec.files import write_text
 
 
@@ -22,8 +25,14 @@ def check_directory(out: Path, resume: bool) -> None:
         raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
 
 
-def begin(out: Path, config: Config, made_with: dict, resume: bool) -> None:
+def begin(out: Path, config: Any, made_with: dict, resume: bool) -> None:
     """Write config.json and environment.json, or with `resume` see that they are those of the same run.
+
+    Args:
+        out: the run directory.
+        config: a `Config`, or what else has `text_of()` and `data`.
+        made_with: what environment.json is to hold.
+        resume: go on with a run.
 
     Raises:
         UserError: another configuration or other data, or a folder that cannot be written to.
@@ -64,3 +73,20 @@ def peak_memory() -> float:
     """Of this process, MiB."""
     unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+@contextlib.contextmanager
+def measured_memory() -> Iterator[list[float]]:
+    """Yields a list that in the end holds the peak memory of this process meanwhile, MiB.
+
+    Where the system cannot forget an earlier peak (all but Linux), it is that of the process so far.
+    """
+    found: list[float] = []
+    status = Path("/proc/self/status")
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    try:
+        yield found
+    finally:
+        peak = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")] if status.exists() else []
+        found.append(int(peak[0].split()[1]) / 2**10 if peak else peak_memory())

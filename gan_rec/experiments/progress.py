@@ -4,16 +4,23 @@ import time
 from typing import Any
 
 from gan_rec.experiments.players import ITEM_SIDE
-from gan_rec.experiments.settings import Settings
 from gan_rec.progress import Progress
 
 _SOON = 5  # seconds, before which nothing can be said of how long it will take
 
 
 class ModelProgress:
-    """Shows the epochs of one model; a `gan_rec.train.fit.Observer`."""
+    """Shows the epochs of one model; a `gan_rec.train.fit.Observer`.
 
-    def __init__(self, progress: Progress, name: str, settings: Settings, split: Any, things: str = "interactions"):
+    Args:
+        progress: where.
+        name: of the model.
+        settings: those of the training, or what else has `select_on`.
+        split: what it is trained on.
+        things: what its pairs are.
+    """
+
+    def __init__(self, progress: Progress, name: str, settings: Any, split: Any, things: str = "interactions"):
         self._progress, self._name, self._settings = progress, name, settings
         self._pairs = {"selection": len(split.train), "refit": len(split.train) + len(split.valid)}
         self._validation, self._things = "", things

@@ -78,7 +78,7 @@ def train(
     settings, out = settings.resolved(), Path(out)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        dataset, split = _read(options, settings, progress)
+        dataset, split = read(options, settings, progress)
         check_cutoffs(tuple(ks), split.train.n_items, split.candidates)
         players.text_vectors(settings, split.item_texts, progress=not quiet)
         training(settings, split, ())  # every mistake shows before anything is written
@@ -112,7 +112,8 @@ def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
     )
 
 
-def _read(options: DataOptions, settings: Settings, progress: Progress) -> tuple[data.Dataset, data.Split]:
+def read(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, data.Split]:
+    """Load the data set, split it, and show what there is to know of both."""
     dataset = load(options, settings)
     split = split_of(options, dataset)
     progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {split.method} split")

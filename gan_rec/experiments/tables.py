@@ -29,6 +29,19 @@ def datasets_table() -> Table:
     return table
 
 
+def found_table(found, metric: str) -> Table:
+    """What a search found: a `gan_rec.experiments.search.Found`."""
+    table = new_table(f"{found.model}, tuned on validation", "option", "value")
+    for name, value in found.values.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    table.add_row(f"validation {metric}", f"{found.score:.4f}")
+    if found.epochs is not None:
+        table.add_row("epochs", str(found.epochs))
+    table.add_row("trials", ", ".join(f"{n} {what}" for what, n in found.trials.items() if n))
+    table.add_row("seconds", f"{found.seconds:.1f}")
+    return table
+
+
 def recommendations_text(frame: pd.DataFrame, style: str) -> str:
     """Recommendations as "table", "csv" or "json" (user -> list)."""
     if style == "csv":

@@ -90,31 +90,38 @@ class Schedule:
         return optax.adam(self.adversary_learning_rate)
 
 
+def _axes(numbers):
+    """Where the seeds' own values of the traced numbers stand: along the first axis, where there is one."""
+    return jax.tree.map(lambda number: 0 if jnp.ndim(number) else None, numbers)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
-@partial(jax.vmap, in_axes=(None, None, None, 0, None))
 def _init(make_recommender, make_adversary, schedule: Schedule, key, alpha) -> State:
-    recommender_key, adversary_key = jax.random.split(key)
-    recommender, adversary = make_recommender(recommender_key), make_adversary(adversary_key)
-    return State(
-        recommender=recommender,
-        adversary=adversary,
-        recommender_opt=schedule.recommender_optimizer().init(recommender),
-        adversary_opt=schedule.adversary_optimizer().init(adversary),
-        average=jax.tree.map(jnp.copy, recommender),
-        alpha=jnp.asarray(alpha, jnp.float32),
-        epoch=jnp.zeros((), jnp.int32),
-    )
+    def begin(schedule, key, alpha):
+        recommender_key, adversary_key = jax.random.split(key)
+        recommender, adversary = make_recommender(recommender_key), make_adversary(adversary_key)
+        return State(
+            recommender=recommender,
+            adversary=adversary,
+            recommender_opt=schedule.recommender_optimizer().init(recommender),
+            adversary_opt=schedule.adversary_optimizer().init(adversary),
+            average=jax.tree.map(jnp.copy, recommender),
+            alpha=jnp.asarray(alpha, jnp.float32),
+            epoch=jnp.zeros((), jnp.int32),
+        )
+
+    return jax.vmap(begin, in_axes=(_axes(schedule), 0, _axes(alpha)))(schedule, key, alpha)
 
 
-def init(make_recommender: Callable, make_adversary: Callable, schedule: Schedule, key, alpha: float = 0.5) -> State:
+def init(make_recommender: Callable, make_adversary: Callable, schedule: Schedule, key, alpha: Any = 0.5) -> State:
     """State before the first epoch of S seeds.
 
     Args:
         make_recommender, make_adversary: key -> module. The two get separate keys, so that the recommender starts from
             the same values whatever plays against it.
-        schedule: for the optimisers' states.
+        schedule: for the optimisers' states; its traced numbers are common to all seeds, or `[S]`.
         key: `[S]` keys.
-        alpha: the game's weight of the data loss.
+        alpha: the game's weight of the data loss, or `[S]`.
     """
     return _init(make_recommender, make_adversary, schedule, key, alpha)
 
@@ -306,13 +313,16 @@ def _average(state: State, schedule: Schedule) -> State:
 def epoch(state: State, positives, game, schedule: Schedule, keys) -> tuple[State, dict]:
     """One epoch of S seeds, in one program: state and keys have a leading axis of S, `state` is donated.
 
-    Everything else is shared by the seeds. Weights, radius and learning rates are traced: changing them, or the
-    number of pairs below the capacity of `positives`, compiles nothing.
+    Everything else is shared by the seeds, but for traced numbers of game and schedule that have an axis of S: of these
+    each seed has its own, so that S trials of a search are one program too (not with texts cut to width). Weights,
+    radius and learning rates are traced: changing them, or the number of pairs below the capacity of `positives`,
+    compiles nothing.
     """
     if getattr(positives, "of_tokens", False):
         # Together, seeds would run their batches at every width and throw all but one of the results away.
         return jax.lax.map(lambda each: play(each[0], positives, game, schedule, each[1]), (state, keys))
-    return jax.vmap(play, in_axes=(0, None, None, None, 0))(state, positives, game, schedule, keys)
+    axes = 0, None, _axes(game), _axes(schedule), 0
+    return jax.vmap(play, in_axes=axes)(state, positives, game, schedule, keys)
 
 
 @partial(jax.jit, static_argnames="steps")

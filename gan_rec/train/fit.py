@@ -254,11 +254,12 @@ class Training:
         seconds = time.perf_counter() - start
         finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0) & metrics.pop("finite")
         if not finite.all():
-            seed = self.seeds[int(np.argmin(finite))]
+            which = int(np.argmin(finite))
+            rate = np.broadcast_to(self.schedule.learning_rate, len(self.seeds))[which]
             kept = f"the checkpoint of epoch {saved} is kept" if saved else "there was no checkpoint of this phase yet"
             raise TrainingDivergedError(
-                f"training diverged at epoch {number} of the {phase} phase for seed {seed}: a loss or weight is NaN or "
-                f"infinite; lower the learning rate (given: {float(self.schedule.learning_rate):g}) or epsilon"
+                f"training diverged at epoch {number} of the {phase} phase for seed {self.seeds[which]}: a loss or "
+                f"weight is NaN or infinite; lower the learning rate (given: {rate:g}) or epsilon"
                 + ("" if self.store is None else f"; {kept}")
             )
         return state, [
@@ -291,7 +292,7 @@ class Training:
             for row, value in zip(rows, score, strict=True):
                 row[f"validation {metric}"] = float(value)
             # Of a model that is played against, what counts begins when the adversary joins.
-            too_early = bool(self.game.plays) and number <= self.budget.warm_up
+            too_early = bool(np.any(self.game.plays)) and number <= self.budget.warm_up
             score = np.full_like(score, -np.inf) if too_early else np.nan_to_num(score, nan=_UNDEFINED)
             better = ~np.asarray(progress.stopped) & (score > np.asarray(progress.kept.score))
             kept = _keep(progress, jnp.asarray(better), number, jnp.asarray(score))

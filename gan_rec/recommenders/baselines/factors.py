@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from scipy.sparse.linalg import svds
 from gan_rec.data.interactions import Interactions
 from gan_rec.errors import UserError
 from gan_rec.recommenders.baselines.tables import Factors, matrix
+from gan_rec.space import OneOf, Real, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class PureSVD:
     """
 
     dim: int = 32
+
+    space: ClassVar[Space] = {"dim": Whole(4, 256, log=True)}
 
     def fit(self, train: Interactions, seed: int = 0) -> Factors:
         """The factors that training pairs lead to; the decomposition does not depend on the seed.
@@ -58,6 +62,12 @@ class IALS:
     l2: float = 0.02
     nu: float = 1.0
     epochs: int = 16
+
+    space: ClassVar[Space] = {
+        "dim": OneOf((16, 32, 64)), "alpha0": Real(0.05, 1.0, log=True), "l2": Real(1e-3, 0.2, log=True),
+        "nu": Real(0.5, 1.0),
+    }  # fmt: skip
+    random: ClassVar[bool] = True
 
     def fit(self, train: Interactions, seed: int = 0) -> Factors:
         """The factors that training pairs and the random begin lead to."""

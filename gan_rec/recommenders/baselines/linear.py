@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 
 from gan_rec.data.interactions import Interactions
 from gan_rec.recommenders.baselines.tables import ItemWeights, matrix, square
+from gan_rec.space import Real, Space
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class EASE:
     """
 
     l2: float = 500.0
+
+    space: ClassVar[Space] = {"l2": Real(10.0, 5000.0, log=True)}
 
     def fit(self, train: Interactions, seed: int = 0) -> ItemWeights:
         """The weights that training pairs lead to; nothing is random."""
@@ -39,6 +43,8 @@ class EDLAE:
 
     l2: float = 250.0
     dropout: float = 0.4
+
+    space: ClassVar[Space] = {"l2": Real(10.0, 5000.0, log=True), "dropout": Real(0.0, 0.8)}
 
     def fit(self, train: Interactions, seed: int = 0) -> ItemWeights:
         """The weights that training pairs lead to; nothing is random."""
@@ -62,6 +68,8 @@ class SLIM:
     l1: float = 0.5
     l2: float = 450.0
     tolerance: float = 1e-5
+
+    space: ClassVar[Space] = {"l1": Real(0.05, 10.0, log=True), "l2": Real(10.0, 5000.0, log=True)}
 
     def fit(self, train: Interactions, seed: int = 0) -> ItemWeights:
         """The weights that training pairs lead to; nothing is random."""

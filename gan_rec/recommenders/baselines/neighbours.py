@@ -1,13 +1,22 @@
 """Neighbourhoods: items like those of the history, users like this one, and short walks between them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
 from gan_rec.data.interactions import Interactions
+from gan_rec.errors import UserError
 from gan_rec.recommenders.baselines.tables import Factors, ItemWeights, keep_largest, matrix, square
+from gan_rec.space import OneOf, Real, Space, Whole
+
+WEIGHTINGS = ("none", "idf", "bm25")
+_SPACE: Space = {
+    "k": Whole(10, 1000, log=True), "shrink": Real(0.1, 300.0, log=True), "weighting": OneOf(WEIGHTINGS),
+    "power": Real(0.2, 1.0), "amplify": Real(0.5, 4.0, log=True),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -17,23 +26,24 @@ class ItemKNN:
     Args:
         k: neighbours of an item.
         shrink: added to the product of the lengths.
-        idf: whether users with long histories count less: rows of the matrix are weighed by log(I / n).
+        weighting: how much a user counts; see `weigh`.
         power: of the length of the item that is ranked; below 1 popular items win, 0 leaves their counts.
+        amplify: power of each similarity; above 1 the nearest count more (Breese et al., UAI 1998, section 2.1.3).
     """
 
     k: int = 200
     shrink: float = 10.0
-    idf: bool = True
+    weighting: str = "idf"
     power: float = 0.5
+    amplify: float = 1.0
+
+    space: ClassVar[Space] = _SPACE
 
     def fit(self, train: Interactions, seed: int = 0) -> ItemWeights:
         """The weights that training pairs lead to; nothing is random."""
         square("ItemKNN", "items", train.n_items)
-        x = matrix(train)
-        if self.idf:
-            n = np.maximum(x.sum(axis=1), 1.0)
-            x = csr_array(x.multiply(np.log1p(train.n_items / n)[:, None]))
-        return ItemWeights(_similar(x, self.k, self.shrink, self.power).T)
+        x = weigh(matrix(train), self.weighting)
+        return ItemWeights(_similar(x, self.k, self.shrink, self.power, self.amplify).T)
 
 
 @dataclass(frozen=True)
@@ -43,22 +53,25 @@ class UserKNN:
     Args:
         k: neighbours of a user.
         shrink: added to the product of the lengths.
-        idf: whether popular items count less: columns of the matrix are weighed by log(U / n).
+        weighting: how much an item counts; see `weigh`.
+        power: of the length of the user who is served; it matters only beside `shrink`.
+        amplify: power of each similarity, as in `ItemKNN`.
     """
 
-    k: int = 100
+    k: int = 200
     shrink: float = 10.0
-    idf: bool = True
+    weighting: str = "bm25"
+    power: float = 0.5
+    amplify: float = 2.0
+
+    space: ClassVar[Space] = _SPACE
 
     def fit(self, train: Interactions, seed: int = 0) -> Factors:
         """The weights that training pairs lead to; nothing is random."""
         square("UserKNN", "users", train.n_users)
         x = matrix(train)
-        read = x
-        if self.idf:
-            n = np.maximum(x.sum(axis=0), 1.0)
-            read = csr_array(x.multiply(np.log1p(train.n_users / n)[None]))
-        return Factors(_similar(csr_array(read.T), self.k, self.shrink, 1.0), x.T.toarray())
+        read = weigh(csr_array(x.T), self.weighting)
+        return Factors(_similar(read, self.k, self.shrink, self.power, self.amplify), x.T.toarray())
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,10 @@ class RP3beta:
     beta: float = 0.6
     k: int = 200
 
+    space: ClassVar[Space] = {
+        "alpha": Real(0.3, 2.0), "beta": Real(0.0, 1.0), "k": Whole(20, 1000, log=True)
+    }  # fmt: skip
+
     def fit(self, train: Interactions, seed: int = 0) -> ItemWeights:
         """The weights that training pairs lead to; nothing is random."""
         square("RP3beta", "items", train.n_items)
@@ -87,11 +104,35 @@ class RP3beta:
         return ItemWeights(keep_largest(walks / of_item[None] ** self.beta, self.k))
 
 
-def _similar(x: csr_array, k: int, shrink: float, power: float) -> Float[np.ndarray, "n n"]:
+def weigh(x: csr_array, how: str) -> csr_array:
+    """A 0/1 matrix whose columns are compared, with its rows weighed by how few columns have them.
+
+    * none: equally.
+    * idf: log(1 + n / f), of n columns and f that have the row.
+    * bm25: max(0, log(n / (1 + f))), and less in columns with many rows (Robertson et al., TREC-3 1994; k1 = 1.2,
+      b = 0.75).
+
+    Raises:
+        UserError: there is no such weighting.
+    """
+    if how not in WEIGHTINGS:
+        raise UserError(f"unknown weighting {how!r}; allowed: {', '.join(WEIGHTINGS)}")
+    if how == "none":
+        return x
+    n, have = x.shape[1], np.maximum(x.sum(axis=1), 1.0)
+    if how == "idf":
+        return csr_array(x.multiply(np.log1p(n / have)[:, None]))
+    sizes = x.sum(axis=0)
+    of_column = 2.2 / (1.2 * (0.25 + 0.75 * sizes / sizes.mean()) + 1)
+    of_row = np.maximum(np.log(n / (1 + have)), 0.0)
+    return csr_array(x.multiply(of_row[:, None]).multiply(of_column[None]))
+
+
+def _similar(x: csr_array, k: int, shrink: float, power: float, amplify: float) -> Float[np.ndarray, "n n"]:
     """Of each column of x (rows of the result) the k most similar other columns, and how similar they are."""
     gram = (x.T @ x).toarray()
     lengths = np.sqrt(np.diag(gram))
     # The columns' own lengths are those of the neighbour to the power 1 and of the row itself to `power`.
     gram /= (lengths[:, None] ** power) * lengths[None] + shrink + 1e-6
     np.fill_diagonal(gram, 0.0)
-    return keep_largest(gram, k)
+    return keep_largest(gram, k) ** amplify

@@ -1,0 +1,106 @@
+"""A comparison as a table and as a plot."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from gan_rec.experiments.tables import interval
+
+
+def table(results: dict) -> pd.DataFrame:
+    """A row for each model, the best first.
+
+    Columns: the metric's mean, 95% interval over seeds (where there are several) and over users; the difference from
+    the best baseline and from the twin with its interval, Holm-corrected p and effect size; every other metric's mean;
+    validation, trials, seconds and peak memory.
+    """
+    rows = [_row(name, results) for name in results["models"]]
+    frame = pd.DataFrame(rows).sort_values(results["metric"], ascending=False, kind="stable")
+    return frame.reset_index(drop=True)
+
+
+def _row(name: str, results: dict) -> dict:
+    model, metric = results["models"][name], results["metric"]
+    of_seeds = model["test"][metric]["ci95"] or [None, None]
+    of_users = model["over_users"]["ci95"]
+    row = {"model": name, metric: model["test"][metric]["mean"]}
+    row |= {"seeds": len(model["seeds"]), "seeds low": of_seeds[0], "seeds high": of_seeds[1]}
+    row |= {"users low": of_users[0], "users high": of_users[1]}
+    for column, test in (("baseline", _test(name, results, False)), ("twin", _test(name, results, True))):
+        row |= {f"against {column}": test and test["against"]}
+        row |= {f"{column} {key}": test and test[key] for key in ("difference", "p_holm", "effect")}
+    row |= {other: summary["mean"] for other, summary in model["test"].items() if other != metric}
+    row |= {"validation": model["score"], "trials": sum(model["trials"].values())}
+    return row | {"seconds": model["total_seconds"], "peak MiB": model["peak_memory_mib"]}
+
+
+def _test(name: str, results: dict, of_twin: bool) -> dict | None:
+    """The test of a model against its twin, or against the best baseline."""
+    for test in results["tests"]:
+        if test["model"] == name and (test["against"] != results["best_baseline"]) == of_twin:
+            return test
+    return None
+
+
+def markdown(results: dict) -> str:
+    """The table for people, with what it says in words below it."""
+    metric = results["metric"]
+    k = metric.partition("@")[2]
+    others = [name for name in (f"P@{k}", f"R@{k}", f"MRR@{k}", f"coverage@{k}") if name != metric]
+    best = results["best_baseline"]
+    twins = any(_test(name, results, True) for name in results["models"])
+    columns = ["model", metric, "95% over users", *others]
+    columns += [f"against {best}", "p (Holm)", "effect"] if best else []
+    columns += ["against its twin", "p (Holm)", "effect"] if twins else []
+    columns += ["validation", "trials", "seconds", "MiB"]
+    lines = [f"# {results['dataset']}", "", _line(columns), _line(["---"] * len(columns))]
+    for name in table(results)["model"]:
+        model = results["models"][name]
+        low, high = model["over_users"]["ci95"]
+        cells = [name, interval(model["test"][metric]), f"{low:.4f} to {high:.4f}"]
+        cells += [f"{model['test'][other]['mean']:.4f}" for other in others]
+        cells += _difference(_test(name, results, False)) if best else []
+        cells += _difference(_test(name, results, True)) if twins else []
+        cells += [f"{model['score']:.4f}", str(sum(model["trials"].values())), f"{model['total_seconds']:.0f}"]
+        lines.append(_line([*cells, f"{model['peak_memory_mib']:.0f}"]))
+    return "\n".join([*lines, "", *_words(results), ""])
+
+
+def _words(results: dict) -> list[str]:
+    return [
+        f"* Test, {results['split']} split, full ranking. Tuned on validation with at most {results['trials']} trials "
+        "for each model, its defaults first; then fitted on train + validation. Test was read once, after all models.",
+        f"* ±: 95% interval over {results['seeds']} seeds, of models that have randomness.",
+        f"* {results['tests_method']}.",
+        "* Seconds: tuning and refit of all seeds, with compilation. MiB: peak memory of the process meanwhile.",
+    ]
+
+
+def _difference(test: dict | None) -> list[str]:
+    return [f"{test['difference']:+.4f}", f"{test['p_holm']:.2g}", f"{test['effect']:+.2f}"] if test else [""] * 3
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def plot(results: dict, path: Path) -> bool:
+    """Draw means with their intervals over users (thin) and over seeds (thick); say whether matplotlib is there."""
+    if find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    frame = table(results)[::-1].reset_index(drop=True)
+    figure = Figure(figsize=(7, 1 + 0.35 * len(frame)), layout="constrained")
+    axes = figure.subplots()
+    places, means = range(len(frame)), frame[results["metric"]]
+    axes.hlines(places, frame["users low"], frame["users high"], color="tab:gray", linewidth=1, label="95% over users")
+    axes.hlines(places, frame["seeds low"].astype(float), frame["seeds high"].astype(float), color="tab:blue",
+                linewidth=4, label="95% over seeds")  # fmt: skip
+    axes.plot(means, places, "o", color="black", markersize=4)
+    axes.set_yticks(places, frame["model"])
+    axes.set_xlabel(f"{results['metric']} on test, {results['dataset']}")
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(path, dpi=150)
+    return True

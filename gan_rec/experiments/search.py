@@ -1,0 +1,303 @@
+"""Tuning a model on validation: Optuna proposes, trials of one shape run as one program, a study on disk remembers."""
+
+import contextlib
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from gan_rec.data import Split
+from gan_rec.errors import UserError
+from gan_rec.experiments.models import Goal, Model, Scored, Values
+from gan_rec.progress import Progress
+from gan_rec.space import Real, Whole
+from gan_rec.train.fit import TrainingDivergedError
+
+_LEARNED_FROM = 5  # trials that a median needs before it ends others
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found."""
+
+    model: str
+    values: Values
+    score: float  # on validation
+    epochs: int | None  # chosen by the best trial; None of closed forms
+    trials: dict[str, int]  # how many were finished, were given up early, have diverged
+    seconds: float  # of all trials together
+
+    def record(self) -> dict:
+        """As plain types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search.
+
+    Args:
+        trials: how many, the model's defaults first; of a model without options one.
+        parallel: trials that are proposed at a time; those of one shape then run as one program.
+        goal: what is measured.
+    """
+
+    trials: int = 20
+    parallel: int = 1
+    goal: Goal = Goal()
+
+    def check(self) -> None:
+        """Raise UserError unless both numbers are at least 1."""
+        for name in ("trials", "parallel"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def search(model: Model, split: Split, how: Search, file: Path, progress: Progress) -> Found:
+    """Go through the trials that the study in `file` does not have yet; several machines may do so at a time.
+
+    Proposals depend on the goal's seed and on the trials before: a search that was killed goes on as it would have.
+
+    Args:
+        model: what is tuned.
+        split: its test part is not read.
+        how: how to search.
+        file: of the study: SQLite if it ends with .db, else Optuna's journal, which network drives can share.
+        progress: shows it.
+
+    Raises:
+        UserError: Optuna is not installed, the file cannot be used or holds another search, or all trials diverge.
+    """
+    how.check()
+    optuna = need_optuna()
+    n = how.trials if model.space(split) else 1
+    with _quiet(optuna):
+        study = _open(optuna, model, split, how.goal, file)
+        bar = progress.add(f"tuning {model.name}", 0, n)
+
+        def show(doing: str) -> None:
+            done = _begun(study)
+            progress.advance(
+                bar, done, n, f"tuning {model.name}, {done} of {n} trials{doing}: ", _best(study, how.goal)
+            )
+
+        rounds = _Rounds(optuna, study, model, split, how.goal, show)
+        while (left := n - _begun(study)) > 0:
+            rounds.play(min(how.parallel, left))
+            show("")
+        return _found(study, model)
+
+
+def need_optuna() -> ModuleType:
+    """Optuna.
+
+    Raises:
+        UserError: it is not installed; the message has the command that does it.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise UserError("optuna is not installed; to install it run: pip install 'gan_rec[tune]'") from None
+    return optuna
+
+
+@contextlib.contextmanager
+def _quiet(optuna: ModuleType) -> Iterator[None]:
+    """Optuna's own lines would stand between those of the progress."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _open(optuna: ModuleType, model: Model, split: Split, goal: Goal, file: Path):
+    """The study, new or as it was left."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if file.suffix == ".db":
+            storage = optuna.storages.RDBStorage(f"sqlite:///{file.absolute()}")
+        else:
+            storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+        epochs = model.settings({}, goal).epochs if not model.closed else 0
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=_LEARNED_FROM, n_warmup_steps=epochs // 3)
+        study = optuna.create_study(
+            storage=storage, study_name=f"{model.name} on {split.name}", direction="maximize", load_if_exists=True,
+            pruner=pruner,
+        )  # fmt: skip
+    except UserError:
+        raise
+    except Exception as error:  # of whatever library the storage is made of
+        raise UserError(f"cannot use {file} as a study: {str(error).splitlines()[0]}") from error
+    about = asdict(goal) | {"train": split.train.sha256(), "valid": split.valid.sha256()}
+    about["space"] = repr(dict(model.space(split)))
+    if study.user_attrs.get("about", about) != about:
+        before = study.user_attrs["about"]
+        differ = ", ".join(name for name in about if about[name] != before.get(name))
+        raise UserError(
+            f"{file} holds another search of {model.name} on {split.name} (other {differ}); give a new file"
+        )
+    study.set_user_attr("about", about)
+    _bury(optuna, study)
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(model.defaults(split))
+    return study
+
+
+def _me() -> str:
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _bury(optuna: ModuleType, study) -> None:
+    """Give up trials of processes that are no more; they do not count."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        host, _, pid = trial.user_attrs.get("owner", _me()).rpartition(" ")
+        # Of our own number it was another process, before us: we own nothing yet.
+        if host == socket.gethostname() and (int(pid) == os.getpid() or not _lives(int(pid))):
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _begun(study) -> int:
+    """How many trials are finished or running, here or elsewhere."""
+    return sum(trial.state.name not in ("FAIL", "WAITING") for trial in study.get_trials(deepcopy=False))
+
+
+class _Rounds:
+    """Rounds of trials that are proposed at a time.
+
+    Args:
+        optuna, study: what proposes and remembers.
+        model, split, goal: what is tuned, on what, for what.
+        show: called with what is being done.
+    """
+
+    def __init__(self, optuna: ModuleType, study, model: Model, split: Split, goal: Goal, show: Callable[[str], None]):
+        self._optuna, self._study, self._states = optuna, study, optuna.trial.TrialState
+        self._model, self._split, self._goal, self._show = model, split, goal, show
+
+    def play(self, n: int) -> None:
+        """Propose n trials and go through them."""
+        asked = []
+        try:
+            for _ in range(n):
+                asked.append(self._ask())
+            fresh = [trial for trial in asked if not self._tell_known(trial)]
+            for group in self._model.groups(self._split, [dict(trial.params) for trial in fresh], self._goal):
+                self._go_through([fresh[number] for number in group])
+        except BaseException:
+            for trial in asked:  # they would seem to run for ever
+                self._study.tell(trial, state=self._states.FAIL, skip_if_finished=True)
+            raise
+
+    def _ask(self):
+        """A trial with values of its own. What is random in them depends on how many trials count before it."""
+        trial = self._study.ask()
+        trial.set_user_attr("owner", _me())
+        earlier = self._study.get_trials(deepcopy=False)[: trial.number]
+        place = sum(each.state != self._states.FAIL for each in earlier)
+        seed = int(np.random.default_rng([self._goal.seed, place]).integers(2**31))
+        self._study.sampler = self._optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=True)
+        for name, part in self._model.space(self._split).items():
+            if isinstance(part, Real):
+                trial.suggest_float(name, part.low, part.high, log=part.log)
+            elif isinstance(part, Whole):
+                trial.suggest_int(name, part.low, part.high, log=part.log)
+            else:
+                trial.suggest_categorical(name, part.values)
+        return trial
+
+    def _tell_known(self, trial) -> bool:
+        """Whether the same values have been tried before; then the trial gets their score."""
+        for other in self._study.get_trials(deepcopy=False, states=(self._states.COMPLETE,)):
+            if other.params == trial.params:
+                self._tell(trial, Scored(other.value, other.user_attrs["epochs"]), 0.0)
+                return True
+        return False
+
+    def _go_through(self, trials: list) -> None:
+        """Run the trials of a group and tell the study what they came to."""
+        began = time.perf_counter()
+        results: Sequence[Scored | None] = [None] * len(trials)
+        try:
+            watched = _Curves(trials, self._goal.select_on, self._show)
+            results = self._model.scores(self._split, [dict(t.params) for t in trials], self._goal, (watched,))
+        except _HopelessError:
+            pass
+        except TrainingDivergedError:
+            if len(trials) > 1:  # the others shall not go down with it
+                for trial in trials:
+                    self._go_through([trial])
+                return
+            trials[0].set_user_attr("diverged", True)
+        for trial, result in zip(trials, results, strict=True):
+            self._tell(trial, result, (time.perf_counter() - began) / len(trials))
+
+    def _tell(self, trial, result: Scored | None, seconds: float) -> None:
+        trial.set_user_attr("seconds", seconds)
+        if result is None:
+            self._study.tell(trial, state=self._states.PRUNED)
+            return
+        trial.set_user_attr("epochs", result.epochs)
+        self._study.tell(trial, result.score)
+
+
+class _HopelessError(Exception):
+    """No trial of a group is worth going on with."""
+
+
+class _Curves:
+    """Reports the validation curve of every trial of a group; a `gan_rec.train.fit.Observer`."""
+
+    def __init__(self, trials: list, metric: str, show: Callable[[str], None]):
+        self._trials, self._column, self._show = trials, f"validation {metric}", show
+
+    def begin(self, phase: str, epoch: int, epochs: int) -> None:
+        """Nothing to do."""
+
+    def tell(self, rows: list[dict]) -> None:
+        """See `Observer.tell`. A program ends before its time only as a whole."""
+        epoch = rows[0]["epoch"]
+        self._show(f", {len(rows)} at epoch {epoch}")
+        if self._column not in rows[0]:
+            return
+        for trial, row in zip(self._trials, rows, strict=True):
+            trial.report(row[self._column], epoch)
+        if all(trial.should_prune() for trial in self._trials):
+            raise _HopelessError
+
+
+def _best(study, goal: Goal) -> str:
+    values = [trial.value for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    return f"best validation {goal.select_on} {max(values):.4f}" if values else "none has come to an end yet"
+
+
+def _found(study, model: Model) -> Found:
+    trials = study.get_trials(deepcopy=False)
+    finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if not finished:
+        raise UserError(f"no trial of {model.name} has come to an end: training diverged in all of them")
+    best = max(finished, key=lambda trial: (trial.value, -trial.number))
+    diverged = sum("diverged" in trial.user_attrs for trial in trials)
+    pruned = sum(trial.state.name == "PRUNED" for trial in trials) - diverged
+    counts = {"finished": len(finished), "given up": pruned, "diverged": diverged}
+    seconds = sum(trial.user_attrs.get("seconds", 0.0) for trial in trials)
+    return Found(model.name, dict(best.params), best.value, best.user_attrs["epochs"], counts, seconds)
