@@ -148,7 +148,15 @@ RECOMMENDERS = {
             "average": Real(0.9, 0.98), "hide": OneOf((0.1, 0.2, 0.4)),
         },
     ),
-    "mix": Recommender({"dropout": 0.5} | OF_MIX, _AUTOENCODER, games=("embedding",)),
+    "mix": Recommender(
+        {"dropout": 0.5} | OF_MIX,
+        _AUTOENCODER,
+        games=("embedding",),
+        space={
+            "weight_decay": Real(0.3, 3.0, log=True), "item_weight_decay": Real(0.3, 3.0, log=True),
+            "edlae_l2": Real(100.0, 1000.0, log=True),
+        },
+    ),
     "mf": Recommender(
         {"bias": False},
         dict(
@@ -174,6 +182,10 @@ RECOMMENDERS = {
             average=0.97, adversary_learning_rate=3e-3,
         ),
         games=_OF_ROWS,
+        space={
+            "learning_rate": Real(1e-3, 1e-2, log=True), "weight_decay": Real(0.1, 4.0, log=True),
+            "average": Real(0.9, 0.98), "kl_weight": OneOf((5e-4, 2e-3, 8e-3)), "hide": OneOf((0.2, 0.4)),
+        },
     ),
     "lightgcn": Recommender(
         {"layers": 2},
@@ -182,6 +194,10 @@ RECOMMENDERS = {
             average=0.9, adversary_learning_rate=3e-3,
         ),
         games=_OF_ROWS,
+        space={
+            "learning_rate": Real(1e-3, 2e-2, log=True), "weight_decay": Real(0.05, 2.0, log=True),
+            "average": Real(0.6, 0.97), "layers": OneOf((1, 2, 3)),
+        },
     ),
     "text-classifier": Recommender(
         {"head": (128, 64), "encoder": "minilm", "pooling": None},

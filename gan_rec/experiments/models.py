@@ -19,11 +19,12 @@ from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.metrics import parse
 from gan_rec.experiments import choices
 from gan_rec.experiments.fitting import training
+from gan_rec.experiments.players import side_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.recommenders.baselines import BASELINES
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.space import Real, Space, Whole
-from gan_rec.train.fit import Observer
+from gan_rec.train.fit import Observer, Training
 from gan_rec.train.together import shape, together
 
 Values = dict[str, Any]  # of the options in a space
@@ -194,7 +195,9 @@ class Trained:
         """See `Model`."""
         groups: dict[Any, list[int]] = {}
         for number, values in enumerate(batch):
-            groups.setdefault(shape(self._training(split, values, goal)), []).append(number)
+            one = self._training(split, values, goal)
+            # A model of several trainings is no one program.
+            groups.setdefault(shape(one) if isinstance(one, Training) else number, []).append(number)
         return list(groups.values())
 
     def scores(
@@ -205,8 +208,9 @@ class Trained:
         Raises:
             TrainingDivergedError: one of them does.
         """
-        trainings = [self._training(split, values, goal) for values in batch]
-        kept = together(trainings, observers).fit(split.train, split.valid).selected
+        trainings = [self._training(split, values, goal, observers) for values in batch]
+        one = trainings[0] if len(trainings) == 1 else together(trainings, observers)
+        kept = one.fit(split.train, split.valid).selected
         return [Scored(float(score), int(epoch)) for score, epoch in zip(kept.score, kept.epoch, strict=True)]
 
     def fit(
@@ -216,10 +220,10 @@ class Trained:
         settings = self.settings(values, goal, seeds)
         fitted = training(settings, split, observers).fit(split.train, split.valid)
         epochs = tuple(int(epoch) for epoch in fitted.selected.epoch)
-        return Refitted(fitted.final.recommender, settings.side or "user", epochs)
+        return Refitted(fitted.final.recommender, side_of(settings), epochs)
 
-    def _training(self, split: Split, values: Values, goal: Goal):
-        return training(self.settings(values, goal), split, ())
+    def _training(self, split: Split, values: Values, goal: Goal, observers: tuple[Observer, ...] = ()):
+        return training(self.settings(values, goal), split, observers)
 
 
 _FORMS: dict[str, Callable] = {"popularity": MostPopular, **BASELINES}

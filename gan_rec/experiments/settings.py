@@ -76,9 +76,9 @@ class Settings:
     rating."""
     recommender: str = "autoencoder"
     """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
-    form EDLAE), mf, mult-vae, lightgcn, two-tower (over texts of items) or hybrid (over texts and ids); in game text the
-    one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too; in
-    game rating the one that tells likes: rating-predictor."""
+    form EDLAE), mf, mult-vae, lightgcn, two-tower (over texts of items) or hybrid (over texts and ids); in game text
+    the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too;
+    in game rating the one that tells likes: rating-predictor."""
     adversary: str | None = None
     """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise, fgsm,
     fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan: pair-critic;
