@@ -80,7 +80,7 @@ def evaluate_ranking(
         raise UserError("there is no held-out interaction to evaluate on")
     users = np.unique(truth.users)
     items, scores = top_items(recommenders, seen, users, max(ks), side=side, candidates=truth.candidates)
-    return evaluate_lists(users, items, scores, truth, ks)
+    return evaluate_lists(users, items, scores, truth, ks, seen if beyond_accuracy else None)
 
 
 def evaluate_lists(
@@ -89,6 +89,7 @@ def evaluate_lists(
     scores: Float[np.ndarray, "S n K"],
     truth: Interactions,
     ks: tuple[int, ...],
+    seen: Positives | None = None,
 ) -> Evaluation:
     """Measure finished lists of the n users; of these only the ones of `truth` count.
 
@@ -97,6 +98,8 @@ def evaluate_lists(
         items, scores: their lists, best first, as `top_items` gives them; K is at least the largest cut-off.
         truth: held-out pairs.
         ks: cut-offs.
+        seen: pairs known before, if it shall also be measured what lists are like beside their hits; see
+            `gan_rec.evaluation.beyond.beyond_accuracy`.
     """
     own = np.isin(users, truth.users)
     users, items, scores = users[own], items[:, own], scores[:, own]
@@ -106,7 +109,7 @@ def evaluate_lists(
     per_user = metrics.per_user(hits & shown, n_relevant, ks)
     n_ranked = truth.n_items if truth.candidates is None else int(truth.candidates.sum())
     per_model = {f"coverage@{k}": metrics.coverage(items[..., :k], shown[..., :k], n_ranked) for k in ks}
-    if beyond_accuracy:
+    if seen is not None:
         of_users, of_models = beyond.beyond_accuracy(items, shown, users, truth, hits, _matrix(seen))
         per_user, per_model = per_user | of_users, per_model | of_models
     return Evaluation(users, per_user, per_model)

@@ -12,7 +12,7 @@ import pandas as pd
 
 import gan_rec
 from gan_rec.data import Interactions, Split
-from gan_rec.data.sampling import to_device
+from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_lists
 from gan_rec.evaluation.metrics import parse
@@ -149,7 +149,8 @@ def _measure(
     """Everything that stands on the test part."""
     metric, ks = asked.search.goal.select_on, tuple(sorted({*asked.ks, parse(asked.search.goal.select_on)[1]}))
     records = {each.name: read_json(out / "models" / f"{each.name}.json") for each in compared}
-    evaluations = {name: _evaluate(out / "models" / f"{name}.npz", truth, ks) for name in records}
+    known = to_device(split.train_and_valid())
+    evaluations = {name: _evaluate(out / "models" / f"{name}.npz", truth, ks, known) for name in records}
     rivals, tests = _rivals(compared, records), []
     for name, rival in rivals["pairs"]:
         test = paired_test(evaluations[name].per_user[metric], evaluations[rival].per_user[metric])
@@ -184,10 +185,10 @@ def _measure(
     return results
 
 
-def _evaluate(lists: Path, truth: Interactions, ks: tuple[int, ...]) -> Evaluation:
+def _evaluate(lists: Path, truth: Interactions, ks: tuple[int, ...], known: Positives) -> Evaluation:
     with np.load(lists) as stored:
         items, scores = stored["items"], stored["scores"]
-    return evaluate_lists(np.arange(truth.n_users), items, scores, truth, ks)
+    return evaluate_lists(np.arange(truth.n_users), items, scores, truth, ks, known)
 
 
 def _rivals(compared: Sequence[Model], records: dict[str, dict]) -> dict:

@@ -307,6 +307,8 @@ class Settings:
              "needs another recommender than 'mix', one of whose parts plays on side 'item'"),
             (self.side == "item" and self.recommender == "mix", "side", self.side,
              "needs another recommender than 'mix', which has both sides"),
+            (self.side == "item" and self.recommender == "lightgcn", "side", self.side,
+             "needs another recommender than 'lightgcn', whose graph has both sides"),
             (self.side == "item" and self.components is not None, "side", self.side,
              f"needs a recommender that does not read texts of items, not {self.recommender!r}"),
             (self.side == "item" and self.game == "embedding" and self.loss != "softmax", "side", self.side,
