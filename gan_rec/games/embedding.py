@@ -19,6 +19,7 @@ from gan_rec.recommenders.graph import on_graph
 FORMS = ("alpha", "article-alpha", "article-beta", "beta")
 RADII = ("equal", "by-loss")
 FEEDING = ("joint", "alternate")
+Number = float | Float[Array, "..."]  # or, while trials are trained side by side, one for each of them
 
 
 DATA_FIELDS = ["alpha", "epsilon", "beta", "weight"]
@@ -68,10 +69,10 @@ class EmbeddingGame(Joint):
         reads_graph: whether the recommender is given the graph of the training pairs.
     """
 
-    alpha: float | Float[Array, ""] = 0.5
-    epsilon: float | Float[Array, ""] = 0.1
-    beta: float | Float[Array, ""] = 0.5
-    weight: float | Float[Array, ""] | None = None
+    alpha: Number = 0.5
+    epsilon: Number = 0.1
+    beta: Number = 0.5
+    weight: Number | None = None
     loss: str = "softmax"
     hide: float = 0.2
     negatives: int = 1

@@ -90,14 +90,20 @@ class Schedule:
         return optax.adam(self.adversary_learning_rate)
 
 
-def _axes(numbers):
-    """Where the seeds' own values of the traced numbers stand: along the first axis, where there is one."""
-    return jax.tree.map(lambda number: 0 if jnp.ndim(number) else None, numbers)
+def _for_each_seed(function: Callable, common, *own):
+    """`function(common, *own)` of S seeds: `own` have a leading axis of S; so may numbers in `common`, a pytree."""
+    numbers, tree = jax.tree.flatten(common)
+    axes = [0 if jnp.ndim(number) else None for number in numbers]
+    with_numbers = jax.vmap(
+        lambda numbers, *own: function(tree.unflatten(numbers), *own), in_axes=(axes, *[0] * len(own))
+    )
+    return with_numbers(numbers, *own)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _init(make_recommender, make_adversary, schedule: Schedule, key, alpha) -> State:
-    def begin(schedule, key, alpha):
+    def begin(common, key):
+        schedule, alpha = common
         recommender_key, adversary_key = jax.random.split(key)
         recommender, adversary = make_recommender(recommender_key), make_adversary(adversary_key)
         return State(
@@ -110,7 +116,7 @@ def _init(make_recommender, make_adversary, schedule: Schedule, key, alpha) -> S
             epoch=jnp.zeros((), jnp.int32),
         )
 
-    return jax.vmap(begin, in_axes=(_axes(schedule), 0, _axes(alpha)))(schedule, key, alpha)
+    return _for_each_seed(begin, (schedule, alpha), key)
 
 
 def init(make_recommender: Callable, make_adversary: Callable, schedule: Schedule, key, alpha: Any = 0.5) -> State:
@@ -321,8 +327,9 @@ def epoch(state: State, positives, game, schedule: Schedule, keys) -> tuple[Stat
     if getattr(positives, "of_tokens", False):
         # Together, seeds would run their batches at every width and throw all but one of the results away.
         return jax.lax.map(lambda each: play(each[0], positives, game, schedule, each[1]), (state, keys))
-    axes = 0, None, _axes(game), _axes(schedule), 0
-    return jax.vmap(play, in_axes=axes)(state, positives, game, schedule, keys)
+    return _for_each_seed(
+        lambda common, state, key: play(state, positives, *common, key), (game, schedule), state, keys
+    )
 
 
 @partial(jax.jit, static_argnames="steps")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gan_rec.train.fit import Training
@@ -36,7 +37,7 @@ def together(trainings: Sequence[Training], observers: tuple = ()) -> Training:
     def stack(*values: Any) -> Any:
         if all(value is values[0] or np.array_equal(value, values[0]) for value in values):
             return values[0]  # what is common stays one number, and branches on it stay branches
-        return np.repeat(np.asarray(values, np.float32), counts)
+        return jnp.repeat(jnp.asarray(values, jnp.float32), jnp.asarray(counts))
 
     return replace(
         first,

@@ -69,7 +69,7 @@ class SLIM:
     l2: float = 450.0
     tolerance: float = 1e-5
 
-    space: ClassVar[Space] = {"l1": Real(0.05, 10.0, log=True), "l2": Real(10.0, 5000.0, log=True)}
+    space: ClassVar[Space] = {"l1": Real(0.05, 10.0, log=True), "l2": Real(50.0, 5000.0, log=True)}
 
     def fit(self, train: Interactions, seed: int = 0) -> ItemWeights:
         """The weights that training pairs lead to; nothing is random."""
