@@ -85,7 +85,7 @@ def test_bayes_turns_a_softmax_over_users_round(train):
     x = np.zeros((12, 9))
     x[train.users, train.items] = 1
     for item in range(9):
-        logits = np.asarray(model.score(model.users(None, jnp.asarray(x[:, item][None])), model.items()))[0]
+        logits = np.asarray(model.score(model.users(jnp.arange(1), jnp.asarray(x[:, item][None])), model.items()))[0]
         of_users = np.exp(logits) / np.exp(logits[x[:, item] == 0]).sum()
         np.testing.assert_allclose(found[:, item], np.log(of_users) + np.log(x[:, item].sum() + 0.5), rtol=1e-4)
     assert flip(model, known, "user") is model
