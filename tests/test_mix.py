@@ -92,9 +92,11 @@ def test_bayes_turns_a_softmax_over_users_round(train):
 
 
 def test_weights_are_those_that_rank_validation_best(train):
-    draw = rng()
-    held_out = interactions([(u, i) for u, i in np.argwhere(draw.random((12, 9)) < 0.3) if (u, i) not in pairs(train)])
-    held_out = gan_rec.data.Interactions(held_out.users, held_out.items, train.user_ids, train.item_ids)
+    draw = np.random.default_rng(5)
+    known = set(zip(train.users.tolist(), train.items.tolist(), strict=True))
+    held_out = interactions(
+        [p for p in np.argwhere(draw.random((12, 9)) < 0.3).tolist() if tuple(p) not in known], 12, 9
+    )
     models = [Mix(random_parts(), jnp.full(3, 1 / 3)) for _ in range(2)]
     models[1] = jax.tree.map(lambda x: x + draw.normal(size=x.shape).astype(np.float32), models[1])
     mix = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
@@ -110,10 +112,6 @@ def test_weights_are_those_that_rank_validation_best(train):
     assert max(means) > min(means) + 0.05 and (weights[0] == weights[1]).all()
     np.testing.assert_allclose(chosen.score, reached[tuple(weights[0])], rtol=1e-6)
     np.testing.assert_allclose(np.mean(chosen.score), max(means), rtol=1e-6)
-
-
-def pairs(interactions_):
-    return set(zip(interactions_.users.tolist(), interactions_.items.tolist(), strict=True))
 
 
 def test_parts_are_those_that_are_trained_alone(sealed, fitted):
