@@ -9,14 +9,15 @@
 Two processes with half of the settings each, on a core each (`XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0
 ...`), are faster than one on two cores, and may write to one file.
 
-On every split both models see twelve configurations and read validation only. The first six are the same, the
-recommender alone at three weight decays and two learning rates. From the best of these the twin goes on to six more of
-both, the adversarial model to two radii x two weights of the losses, and from the best of those to half and twice the
-weight decay. What plays another game than the embedding game (`vector-critic`: CFGAN; `hardness`: AdvInfoNCE, with
-matrix factorisation) has a twin of its own, tuned in the same way. The epoch is chosen on validation too; the chosen
-model reads test once. The gain of a cell is the mean over splits of the paired difference in NDCG@20, with its 95%
-t-interval; p by a paired t-test over splits, and over users (each user's difference averaged over the splits). `noise`
-is the control: a perturbation that nobody chose. A JSON line for each cell, in the order of the settings.
+On every split both models see ten configurations and read validation only. The first five are the same, the
+recommender alone at three weight decays, then at two other learning rates. From the best of these the twin goes on to
+three finer weight decays and two learning rates, the adversarial model to two radii x two weights of the losses and to
+half the weight decay; each step starts from the best so far. What plays another game than the embedding game
+(`vector-critic`: CFGAN; `hardness`: AdvInfoNCE, with matrix factorisation) has a twin of its own, tuned alike. The
+epoch is chosen on validation too, nothing is refitted, and the chosen model reads test once. The gain of a cell is the
+mean over splits of the paired difference in NDCG@20, with its 95% t-interval; p by a paired t-test over splits, and
+over users (each user's difference averaged over the splits). `noise` is the control: a perturbation that nobody chose.
+A JSON line for each cell, in the order of the settings.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ import numpy as np
 import tyro
 
 METRIC, K = "NDCG@20", 20
-SELECT = {"epochs": 60, "patience": 15, "evaluate_every": 5, "refit": False}
+SELECT = {"epochs": 60, "patience": 10, "evaluate_every": 5, "refit": False}
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,9 @@ def values(**options: tuple) -> Plan:
     return lambda best: [best | {"alpha": 0.5} | own for own in each]
 
 
-def near(first: str, second: str) -> Plan:
-    """Six neighbours in two options."""
-    factors = [{first: 0.6}, {first: 1.7}, {second: 0.7}, {second: 1.4}]
-    factors += [{first: 0.6, second: 1.4}, {first: 1.7, second: 0.7}]
-    return lambda best: [scaled(best, own) for own in factors]
-
-
-_DECAY = grid(weight_decay=(0.5, 2.0))
+_DECAY = grid(weight_decay=(0.5,))  # an adversary may do a part of its work
 _BALL = (values(epsilon=(0.05, 0.2), alpha=(0.3, 0.7)), _DECAY)
+_LEARNED = (values(epsilon=(0.05, 0.2), alpha=(0.3, 0.7), moves=("simultaneous",)), _DECAY)
 
 
 @dataclass(frozen=True)
@@ -101,44 +96,47 @@ class Family:
         first: what both models begin with.
         twin: how the twin goes on.
         adversaries: how the models against each of them go on, in as many configurations.
-        but: settings in which they do not play, or would cost too much.
+        only: settings in which they play; in others they cannot, or cost too much. None: all.
     """
 
     options: Config
-    first: Plan
-    twin: Plan
+    first: tuple[Plan, ...]
+    twin: tuple[Plan, ...]
     adversaries: dict[str, tuple[Plan, ...]]
-    but: tuple[str, ...] = ()
+    only: tuple[str, ...] | None = None
 
 
+_FIRST = grid(weight_decay=(1 / 3, 1.0, 3.0)), grid(learning_rate=(0.5, 2.0))
+_TWIN = grid(weight_decay=(0.6, 1.7)), grid(learning_rate=(0.7, 1.4)), grid(weight_decay=(0.8,))
 FAMILIES = {
     "embedding": Family(
         {"game": "embedding"},
-        grid(weight_decay=(1 / 3, 1.0, 3.0), learning_rate=(0.5, 1.0)),
-        near("weight_decay", "learning_rate"),
+        _FIRST,
+        _TWIN,
         {
-            "generator": _BALL, "gradient-generator": _BALL, "fgm": _BALL,
+            "generator": _LEARNED, "gradient-generator": _LEARNED, "fgm": _BALL,
             "free": (values(epsilon=(0.02, 0.05, 0.1, 0.2)), _DECAY),
             "kl-dro": (values(epsilon=(0.05, 0.5), alpha=(0.3, 0.7)), _DECAY),
             "noise": _BALL,
         },
     ),
     "cfgan": Family(
-        {"game": "cfgan", "recommender": "autoencoder", "learning_rate": 2e-3, "weight_decay": 0.1, "zero_weight": 0.1},
-        grid(zero_weight=(0.3, 1.0, 3.0), learning_rate=(0.5, 1.0)),
-        near("zero_weight", "learning_rate"),
+        {"game": "cfgan", "recommender": "autoencoder", "learning_rate": 2e-3, "weight_decay": 0.1, "zero_weight": 0.1,
+         "average": 0.9, "epochs": 100},
+        (grid(zero_weight=(0.3, 1.0, 3.0)), grid(learning_rate=(0.5, 2.0))),
+        (grid(zero_weight=(0.6, 1.7)), grid(learning_rate=(0.7, 1.4)), grid(weight_decay=(3.0,))),
         {"vector-critic": (
             values(zero_weight=(0.03, 0.1), adversary_learning_rate=(3e-4, 1e-3), alpha=(0.0,)),
-            grid(learning_rate=(0.6, 1.7)),
+            grid(learning_rate=(0.5,)),
         )},
-        ("mf", "cold items", "Last.fm", "FilmTrust"),
+        ("user side", "unbiased"),
     ),
     "advinfonce": Family(
         {"game": "advinfonce", "negatives": 16} | {k: v for k, v in map_settings.MF.items() if k != "loss"},
-        grid(weight_decay=(1 / 3, 1.0, 3.0), learning_rate=(0.5, 1.0)),
-        near("weight_decay", "learning_rate"),
+        _FIRST,
+        _TWIN,
         {"hardness": (values(alpha=(0.0, 0.5), entropy=(0.1, 1.0)), _DECAY)},
-        ("user side", "item side", "50% known", "misclicks", "tail items", "cold items", "Last.fm", "FilmTrust"),
+        ("mf", "10% known", "25% known", "unbiased"),
     ),
 }  # fmt: skip
 ADVERSARIES = {name: family for family, each in FAMILIES.items() for name in each.adversaries}
@@ -154,7 +152,7 @@ class Tuned:
     tried: int = 0
 
 
-def tune(split, start: Tuned, plans: tuple[Plan, ...], *, fresh: bool) -> Tuned:
+def tune(split, start: Tuned, plans: tuple[Plan, ...], *, fresh: bool, most: int | None = None) -> Tuned:
     """Go on from what is best so far, plan by plan.
 
     Args:
@@ -163,13 +161,14 @@ def tune(split, start: Tuned, plans: tuple[Plan, ...], *, fresh: bool) -> Tuned:
         plans: each is made from the best before it.
         fresh: the model that we start from is none of those to choose from: of an adversary only models that it
             played against.
+        most: configurations of a plan; None: all.
     """
     import gan_rec
     from gan_rec.train.fit import TrainingDivergedError
 
     best = dataclasses.replace(start, score=-np.inf) if fresh else start
     for plan in plans:
-        for config in plan(best.config):
+        for config in plan(best.config)[:most]:
             try:
                 model = gan_rec.fit(split, progress=False, **config)
             except TrainingDivergedError:
@@ -187,8 +186,8 @@ def config_of(setting: map_settings.Setting, family: Family, adversary: str, smo
     if of_game["game"] == "cfgan":  # the sizes and the side are the setting's
         of_game |= {name: setting.options[name] for name in ("dim", "side") if name in setting.options}
     own = setting.options if of_game["game"] == "embedding" else {}
-    selection = SELECT | {"epochs": 8, "evaluate_every": 4} if smoke else SELECT
-    return selection | own | of_game | {"adversary": adversary, "alpha": 1.0, "seeds": setting.seeds}
+    config = SELECT | own | of_game | {"adversary": adversary, "alpha": 1.0, "seeds": setting.seeds}
+    return config | {"epochs": 4, "evaluate_every": 2} if smoke else config
 
 
 @dataclass
@@ -205,12 +204,12 @@ def tune_twins(splits: list, setting, family: Family, smoke: bool) -> Twins:
     """The recommender alone, tuned and tested on every split."""
     # Which adversary does not play is all the same; one without parameters compiles soonest.
     adversary = next(reversed(family.adversaries))
-    twins = Twins(splits)
+    twins, most = Twins(splits), 1 if smoke else None
     for split in splits:
         start = Tuned(config_of(setting, family, adversary, smoke))
-        first = tune(split, start, (family.first,), fresh=False)
+        first = tune(split, start, family.first, fresh=False, most=most)
         twins.first.append(first)
-        twins.tuned.append(tune(split, first, (family.twin,), fresh=False))
+        twins.tuned.append(tune(split, first, family.twin, fresh=False, most=most))
         twins.scores.append(tested(twins.tuned[-1]))
     return twins
 
@@ -224,14 +223,14 @@ def tested(found: Tuned):
     return gan_rec.evaluate(found.model, "test", (K,))
 
 
-def measure(name: str, setting, adversary: str, twins: Twins) -> dict:
+def measure(name: str, setting, adversary: str, twins: Twins, smoke: bool) -> dict:
     """One cell: the model against an adversary, tuned on every split, against the twin."""
     start = time.perf_counter()
     plans = FAMILIES[ADVERSARIES[adversary]].adversaries[adversary]
     tuned, scores = [], []
     for split, first in zip(twins.splits, twins.first, strict=True):
-        begin = Tuned(first.config | {"adversary": adversary}, tried=first.tried)
-        tuned.append(tune(split, begin, plans, fresh=True))
+        begin = Tuned(first.config | {"adversary": adversary, "alpha": 0.5}, tried=first.tried)
+        tuned.append(tune(split, begin, plans, fresh=True, most=1 if smoke else None))
         scores.append(tested(tuned[-1]))
     row = {"benchmark": "map", "setting": name, "adversary": adversary, "family": ADVERSARIES[adversary]}
     row |= compare(scores, twins.scores, setting.unit)
@@ -282,7 +281,15 @@ def cosines(tuned: list[Tuned]) -> dict[str, float]:
 
 def brief(tuned: Tuned) -> Config:
     """What tuning has set."""
-    names = ("weight_decay", "learning_rate", "epsilon", "alpha", "zero_weight", "entropy", "adversary_learning_rate")
+    names = (
+        "weight_decay",
+        "learning_rate",
+        "epsilon",
+        "alpha",
+        "zero_weight",
+        "entropy",
+        "adversary_learning_rate",
+    )
     chosen = {name: round(tuned.config[name], 6) for name in names if name in tuned.config}
     return chosen | {"epochs": tuned.model.chosen_epochs}
 
@@ -293,7 +300,7 @@ def cells(options: Options, settings: dict, done: set[tuple[str, str]]) -> Itera
         for family, each in FAMILIES.items():
             wanted = [a for a in each.adversaries if a in (options.adversaries or ADVERSARIES)]
             left = [a for a in wanted if (name, a) not in done]
-            if left and name not in each.but:
+            if left and (each.only is None or name in each.only or options.smoke):
                 yield name, family, left
 
 
@@ -344,7 +351,11 @@ def run(work: list[tuple[str, str, list[str]]], settings: dict, options: Options
         twins = tune_twins(splits[name], settings[name], FAMILIES[family], options.smoke)
         tell(f"{name}: twin of {family} {np.mean([s.per_seed(METRIC).mean() for s in twins.scores]):.4f}")
         for adversary in adversaries:
-            row = measure(name, settings[name], adversary, twins) | {"note": settings[name].note} | made_with
+            row = (
+                measure(name, settings[name], adversary, twins, options.smoke)
+                | {"note": settings[name].note}
+                | made_with
+            )
             rows.append(row)
             line = json.dumps(row)
             if options.output is None:
@@ -367,14 +378,15 @@ def estimate(work: list[tuple[str, str, list[str]]], settings: dict, options: Op
         for adversary in ("twin", *adversaries):
             own = next(reversed(FAMILIES[family].adversaries)) if adversary == "twin" else adversary
             config = config_of(setting, FAMILIES[family], own, options.smoke)
-            config |= {} if adversary == "twin" else {"alpha": 0.5}
+            if adversary != "twin":
+                config = FAMILIES[family].adversaries[adversary][0](config)[0]
             spent = []
             for epochs in (5, 15):  # the first compiles
                 begin = time.process_time()
                 gan_rec.fit(split, progress=False, **config | {"epochs": epochs})
                 spent.append(time.process_time() - begin)
             epoch = spent[1] / 15
-            seconds = spent[0] + epoch * config["epochs"] * n * (12 if adversary == "twin" else 6)
+            seconds = spent[0] + epoch * config["epochs"] * n * (10 if adversary == "twin" else 5)
             total += seconds
             line = f"{name}: {adversary} {epoch:.3f} s an epoch, {seconds:.0f} s; together {total / 60:.1f} minutes"
             print(f"{line} of processors", flush=True)

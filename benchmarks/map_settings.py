@@ -11,7 +11,7 @@ import gan_rec
 from gan_rec.data import Dataset, Interactions, Split
 
 ML, LFM, FILMS = "cfgan-ml100k", "lfm2k", "filmtrust"
-_AUTOENCODER = {"recommender": "autoencoder", "dim": 128, "learning_rate": 4e-3, "weight_decay": 1.0, "average": 0.9}
+_AUTOENCODER = {"recommender": "autoencoder", "dim": 64, "learning_rate": 1e-2, "weight_decay": 1.0, "average": 0.9}
 MF = {"recommender": "mf", "loss": "bpr", "dim": 64, "batch_size": 2048, "learning_rate": 1e-2, "weight_decay": 0.5}
 _TOWER = {"recommender": "two-tower", "units": 128, "learning_rate": 2e-3, "weight_decay": 3.0, "average": 0.9}
 
@@ -109,7 +109,6 @@ def made_up(n: int) -> Iterator[Split]:
         yield gan_rec.split(data, "random", seed=seed)
 
 
-_SMALL = _AUTOENCODER | {"dim": 64}
 SETTINGS = {
     "user side": Setting("ML-100K, autoencoder over users' histories", random_splits(ML)),
     "item side": Setting(
@@ -128,9 +127,9 @@ SETTINGS = {
     "cold items": Setting("ML-100K (ratings from 4), items nobody had, two-tower over texts", cold_splits, _TOWER),
     "unbiased": Setting(
         "Coat, tested on items shown at random; 71 test pairs stand in train and 31 in validation, and are masked",
-        unbiased, _SMALL, seeds=10, unit="seed",
+        unbiased, seeds=10, unit="seed",
     ),
     "Last.fm": Setting("Last.fm 2K (listeners and artists)", random_splits(LFM)),
-    "FilmTrust": Setting("FilmTrust (films)", random_splits(FILMS), _SMALL),
+    "FilmTrust": Setting("FilmTrust (films)", random_splits(FILMS)),
 }  # fmt: skip
 SMOKE = {"made up": Setting("a made-up world", made_up, _AUTOENCODER | {"dim": 8})}
