@@ -123,7 +123,7 @@ def test_tests_and_intervals(board):
 def test_the_table_says_what_the_results_say(board):
     found, table = results(board), pd.read_csv(board / "leaderboard.csv").set_index("model")
     lines = (board / "leaderboard.md").read_text().splitlines()
-    assert lines[0] == "# synthetic" and "Holm over all tests" in lines[-4]
+    assert lines[0] == "# synthetic" and any("Holm over all tests" in line for line in lines)
     rows = {cells[0]: cells for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines[4:9])}
     assert list(rows) == table.index.tolist()
     against = {(test["model"], test["against"]): test for test in found["tests"]}

@@ -97,7 +97,7 @@ class EmbeddingGame(Joint):
     }
 
     @property
-    def plays(self) -> Bool[Array, ""]:
+    def plays(self) -> Bool[Array, "..."]:
         """Whether the adversary takes part."""
         return super().plays & (jnp.asarray(self.epsilon) > 0)
 

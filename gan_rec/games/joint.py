@@ -19,7 +19,7 @@ class Joint:
         return True
 
     @property
-    def plays(self) -> Bool[Array, ""]:
+    def plays(self) -> Bool[Array, "..."]:
         """Whether the adversary takes part."""
         return jnp.asarray(self.alpha) < 1
 
