@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from gan_rec.data.sampling import Positives
 
-_LARGEST = 2**24  # entries of a dense adjacency (64 MiB); on a CPU it is far faster than sums over pairs
+_LARGEST = 2**24  # entries of a dense adjacency (64 MiB); beyond, sums over pairs
 
 
 def on_graph(recommender: nnx.Module, known: Positives | None) -> nnx.Module:

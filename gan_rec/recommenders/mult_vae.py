@@ -17,7 +17,7 @@ class MultVAE(nnx.Module):
 
     With the softmax loss this is the evidence lower bound of a multinomial likelihood, but for two things that the game
     decides: what is to be found is the hidden part of the history, and a user's likelihood is the mean over these
-    items. The weight of the KL term is therefore the paper's beta divided by the number of items to be found.
+    items. The weight of the KL term is therefore about the paper's beta divided by the number of items to be found.
 
     Args:
         n_users: U, not used: histories stand for users.
@@ -25,8 +25,8 @@ class MultVAE(nnx.Module):
         dim: D, units of the hidden layers of encoder and decoder.
         latent: size of z.
         dropout: chance that an entry of the history is left out while training.
-        kl_weight: of the KL divergence of q(z | history) from N(0, 1), in nats, from the first step on: with fewer
-            items to be found than in the paper it needs no annealing.
+        kl_weight: of the KL divergence of q(z | history) from N(0, 1), in nats. It is fixed: the paper's
+            annealing from 0 is left out.
         bias: whether items have a bias. It is one more entry of their rows, and all user rows end with a 1.
         rngs: source of the initial values.
 
