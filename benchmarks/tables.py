@@ -126,7 +126,28 @@ def collm() -> list[str]:
     return markdown(header, [[name, both(models["adversarial"]), both(models["twin"]), running]])
 
 
+def labels() -> list[str]:
+    """Labels of reviews, by frozen sentence vectors: with few labels, and under attack."""
+    found = {line["about"]: line["results"] for line in read("labels.jsonl")}
+    few, robust = found["vat of radius .02, 1% of the labels"], found["fgm of radius .1"]
+    auc = {name: with_interval(few["models"][name]["AUC"]) for name in ("adversarial", "twin")}
+    fgm = {
+        name: f"{decimals(robust['under_attack']['fgm'][name]['accuracy']['mean'], 3)} "
+        f"({decimals(robust['models'][name]['accuracy']['mean'], 3)})"
+        for name in ("adversarial", "twin")
+    }
+    rows = [
+        ["`vat` of radius .02, alpha .9, 1% of the labels, 5 seeds: AUC", auc["adversarial"], auc["twin"],
+         f"TF-IDF {decimals(few['baselines']['TF-IDF']['AUC']['mean'])}"],
+        ["`fgm` of radius .1, 3 seeds: accuracy under FGM of .1 (clean)", fgm["adversarial"], fgm["twin"],
+         f"TF-IDF, clean: {decimals(robust['baselines']['TF-IDF']['accuracy']['mean'], 3)}"],
+    ]  # fmt: skip
+    header = "`womens-clothing`, reviews, frozen MiniLM; test", "adversarial", "twin", "baseline"
+    return markdown(header, rows)
+
+
 TABLES = {
+    "labels": labels,
     "apr-ml-100k": lambda: apr("ml-100k"),
     "apr-ml-1m": lambda: apr("ml-1m"),
     "adversaries": adversaries,
