@@ -221,7 +221,7 @@ class Tune:
 
     model: str = "autoencoder"
     """A baseline (popularity, item-knn, user-knn, rp3beta, pure-svd, ease, edlae, slim, ials), a recommender (mf,
-    autoencoder), or RECOMMENDER+ADVERSARY of game embedding, as autoencoder+fgm."""
+    autoencoder, mix, mult-vae, lightgcn), or RECOMMENDER+ADVERSARY of game embedding, as autoencoder+fgm."""
     data: DataOptions = field(default_factory=DataOptions)
     options: SearchOptions = field(default_factory=SearchOptions)
     study: Path | None = None

@@ -171,24 +171,27 @@ def test_attacks_move_the_rows_of_all_parts(small_split, fitted):
 def test_a_stopped_training_goes_on(sealed, fitted, tmp_path):
     settings = Settings(**SMALL | OF_MIX, checkpoint_every=2).resolved()
 
-    class Killer:
+    class Watch:
+        def __init__(self, last=None):
+            self.last, self.begun = last, []
+
         def begin(self, phase, epoch, epochs):
-            self.began = (phase, epoch)
+            self.begun.append((phase, epoch))
 
         def tell(self, rows):
-            if (rows[0]["phase"], rows[0]["epoch"]) == ("item-selection", 3):
+            if (rows[0]["phase"], rows[0]["epoch"]) == self.last:
                 raise KeyboardInterrupt
 
     def trained(*observers):
         return training(settings, sealed, observers, Checkpoints(tmp_path))
 
     with pytest.raises(KeyboardInterrupt):
-        trained(Killer()).fit(sealed.train, sealed.valid)
+        trained(Watch(("item-selection", 3))).fit(sealed.train, sealed.valid)
     with pytest.raises(UserError, match="the checkpoints of the run are missing"):
         trained().restore(sealed.train, sealed.valid)
-    killer = Killer()
-    resumed = trained(killer).fit(sealed.train, sealed.valid)
-    assert killer.began[0] == "item-refit"
+    watch = Watch()
+    resumed = trained(watch).fit(sealed.train, sealed.valid)
+    assert watch.begun == [("item-selection", 2), ("item-refit", 0)]
     assert equal((resumed.selected, resumed.final), (fitted.weights.selected, fitted.weights.final))
     restored = trained().restore(sealed.train, sealed.valid)
     assert equal((restored.selected, restored.final), (resumed.selected, resumed.final))
