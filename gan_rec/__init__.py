@@ -16,7 +16,7 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
-    "gan_rec.data": ("load", "split", "named_datasets"),
+    "gan_rec.data": ("load", "split", "folds", "named_datasets"),
     "gan_rec.experiments.fitting": (
         "fit",
         "evaluate",

@@ -169,6 +169,8 @@ class Recommend:
     """Which of the two models answers."""
     seed_index: int = 0
     """Which of its seeds answers."""
+    fold: int | None = None
+    """Which of the folds of a cross-validation answers (default: the first)."""
 
     def run(self) -> None:
         """Print or write the recommendations."""
@@ -179,7 +181,7 @@ class Recommend:
 
         if self.all == (self.users is not None):
             raise UserError("recommend for whom? give either --users ID ... or --all")
-        model = open_run(self.run_directory).models[self.model]
+        model = open_run(self.run_directory, self.fold).models[self.model]
         text = recommendations_text(recommend(model, self.users, self.k, seed_index=self.seed_index), self.format)
         if self.output is None:
             sys.stdout.write(text)

@@ -202,12 +202,12 @@ def test_a_split_is_that_of_scikit_learn(table):
 
 def test_folds_test_every_text_once(table):
     data = read_labelled(table)
-    parts = list(splits(data, BLANK, TextOptions(folds=4), test=0.2, valid=0.2, seed=1))
+    parts = list(splits(data, BLANK, TextOptions(), test=0.2, valid=0.2, seed=1, folds=4))
     assert sorted(np.concatenate([split.rows[2] for split in parts])) == list(range(160))
     rates = [split.test.labels.mean() for split in parts]
     assert np.ptp(rates) < 0.05
     with pytest.raises(UserError, match="folds must be 0, or 2 to"):
-        list(splits(data, BLANK, TextOptions(folds=150), test=0.2, valid=0.2, seed=1))
+        list(splits(data, BLANK, TextOptions(), test=0.2, valid=0.2, seed=1, folds=150))
 
 
 def test_hidden_labels_are_hidden_from_all_that_learns(table):
@@ -427,5 +427,5 @@ def test_attacks_on_many_tokens_are_measured_on_a_sample_of_the_test_part():
 
 def test_options_of_texts_need_the_task(capsys, tmp_path):
     with pytest.raises(SystemExit):
-        cli.main(["train", "--dataset", "synthetic", "--folds", "3", "--out", str(tmp_path / "x")])
-    assert "folds: only --task labels has such options, this is --task ranking" in capsys.readouterr().err
+        cli.main(["train", "--dataset", "synthetic", "--labelled", ".5", "--out", str(tmp_path / "x")])
+    assert "labelled: only --task labels has such options, this is --task ranking" in capsys.readouterr().err

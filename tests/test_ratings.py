@@ -226,7 +226,7 @@ def test_the_whole_task(files, tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["models"]["twin"] == results["models"]["twin"]
     with pytest.raises(SystemExit):
         cli.main(["train", *files, *more, "--folds", "3"])
-    assert "folds: only --task labels has such options, this is --task ratings" in capsys.readouterr().err
+    assert "folds is an option of --task ranking and labels; this is --task ratings" in capsys.readouterr().err
 
 
 def test_a_refit_knows_validation_too():

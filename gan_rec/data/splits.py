@@ -1,11 +1,13 @@
 """Train, validation and test parts: seeded, and vectorised over users."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gan_rec.data.interactions import Dataset, Interactions, Split
+from gan_rec.data.text import count
 from gan_rec.errors import UserError
 
 METHODS = ("random", "leave-one-out", "temporal", "cold-items", "fixed")
@@ -55,19 +57,71 @@ def split(
         raise UserError(f"{dataset.name} brings no split of its own; allowed: {', '.join(METHODS[:-1])}, got fixed")
     usual = _FRACTION.get(method, 0.2)
     test_fraction, valid_fraction = (usual if f is None else f for f in (test_fraction, valid_fraction))
-    for name, value in {"test_fraction": test_fraction, "valid_fraction": valid_fraction}.items():
+    _check_numbers(seed, test_fraction=test_fraction, valid_fraction=valid_fraction)
+    rng, notes = np.random.default_rng(seed), []
+    fractions = _Fractions(test_fraction, valid_fraction)
+    cut = _CUTS[method]
+    return _whole(dataset, method, cut(dataset, fractions, rng, notes), notes)
+
+
+def folds(dataset: Dataset, k: int = 5, seed: int = 0, *, valid_fraction: float | None = None) -> Iterator[Split]:
+    """Cut a data set for a cross-validation: every user's interactions into K parts, each of which is test once.
+
+    The parts of a user differ by one interaction at most, and so do the test parts of all folds, whose trainings thus
+    share their compiled programs. A user with a single interaction keeps it for training in every fold.
+
+    Args:
+        dataset: what `gan_rec.load` returns.
+        k: K, the number of folds.
+        seed: of the random choices. The same seed gives the same folds everywhere.
+        valid_fraction: part of each user's interactions outside of the test part that is validation. None: 0.2.
+
+    Returns:
+        A split for each fold.
+
+    Raises:
+        UserError: the data set brings its own split, K is not 2 to the number of interactions that can be tested, or
+            as `split`.
+    """
+    if "train" in dataset.parts:
+        raise UserError(f"{dataset.name} brings its own split, so it cannot be cut into folds")
+    valid_fraction = 0.2 if valid_fraction is None else valid_fraction
+    _check_numbers(seed, valid_fraction=valid_fraction)
+    whole, rng = dataset.parts["all"], np.random.default_rng(seed)
+    alone = np.bincount(whole.users, minlength=whole.n_users)[whole.users] == 1
+    n = int(np.sum(~alone))
+    if not isinstance(k, int) or not 2 <= k <= n:
+        raise UserError(
+            f"folds must be 2 to {n} (the interactions of {dataset.name}, but for users' only ones), got {k}"
+        )
+    # Users in random order and each one's interactions too, dealt out by turns.
+    order = np.lexsort((rng.random(len(whole)), rng.permutation(whole.n_users)[whole.users], alone))
+    fold = np.full(len(whole), -1)
+    fold[order[:n]] = np.arange(n) % k
+    notes = [f"{count(int(alone.sum()), 'user')} with a single interaction, never tested"] if alone.any() else []
+
+    def cut(number: int) -> Split:
+        rest = whole.select(fold != number)
+        is_valid = _part_of_each_user(rest, valid_fraction, np.random.default_rng([seed, number]))
+        parts = rest.select(~is_valid), rest.select(is_valid), whole.select(fold == number)
+        return _whole(dataset, f"fold {number + 1} of {k}", parts, notes)
+
+    return map(cut, range(k))
+
+
+def _check_numbers(seed: int, **fractions: float) -> None:
+    for name, value in fractions.items():
         if not (isinstance(value, int | float) and 0 < value < 1):
             raise UserError(f"{name} must lie between 0 and 1, got {value}")
     if seed < 0:
         raise UserError(f"the seed of a split must be 0 or more, got {seed}")
-    rng, notes = np.random.default_rng(seed), []
-    fractions = _Fractions(test_fraction, valid_fraction)
-    cut = _CUTS[method]
-    train, valid, test = cut(dataset, fractions, rng, notes)
-    for name, part in (("train", train), ("validation", valid), ("test", test)):
+
+
+def _whole(dataset: Dataset, method: str, parts: tuple[Interactions, ...], notes: list[str]) -> Split:
+    for name, part in zip(("train", "validation", "test"), parts, strict=True):
         if len(part) == 0:
             raise UserError(f"the {method} split of {dataset.name} leaves no {name} interaction: there are too few")
-    return Split(dataset.name, method, train, valid, test, tuple(notes), dataset.item_texts)
+    return Split(dataset.name, method, *parts, tuple(notes), dataset.item_texts)
 
 
 def _random(dataset: Dataset, fractions: _Fractions, rng, notes):

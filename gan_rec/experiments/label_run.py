@@ -100,7 +100,7 @@ def train_labels(
         task: "labels": of texts; "ratings": whether users like items.
         options: the data, and how they are split.
         settings: of the game.
-        text: of texts: columns, language model, folds.
+        text: of texts: columns, and what is known of them.
         out: the run directory, which must be empty or new; with `resume`, that of a run that was stopped.
         resume: go on from the last checkpoint.
         quiet: show nothing.
@@ -155,7 +155,7 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     return Problem(
         task="labels", name=table.name, things="texts", notes=table.notes,
         sha256={table.name: table.sha256, "language model": encoder.sha256},
-        parts=list(splits(table, inputs, text, **how)), folded=bool(text.folds),
+        parts=list(splits(table, inputs, text, folds=options.folds, **how)), folded=bool(options.folds),
         training=partial(_text_training, inputs, text.word_scores),
         baselines={
             "majority": partial(label_baselines.majority, refit=settings.refit),
@@ -167,7 +167,7 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
 def _check_data(options: DataOptions) -> None:
     """Raise UserError for what tables of texts do not have, and for numbers out of range."""
     blank = DataOptions()
-    allowed = ("dataset", "test_fraction", "valid_fraction", "split_seed")
+    allowed = ("dataset", "test_fraction", "valid_fraction", "split_seed", "folds")
     for each in dataclasses.fields(options):
         if each.name not in allowed and getattr(options, each.name) != getattr(blank, each.name):
             raise UserError(f"{each.name} is no option of texts with labels; allowed: {', '.join(allowed)}")

@@ -114,6 +114,7 @@ def splits(
     test: float,
     valid: float,
     seed: int,
+    folds: int = 0,
 ) -> Iterator[LabelSplit]:
     """The parts of one split, or of every fold.
 
@@ -124,16 +125,17 @@ def splits(
     Args:
         data: N texts.
         inputs: what the classifier reads of them.
-        options: folds, and the part of the labels that is seen.
+        options: the part of the labels that is seen.
         test: part of the texts; with folds each of them is tested once instead.
         valid: part of what remains.
         seed: of all that is drawn.
+        folds: how many; 0: a single split.
 
     Raises:
         UserError: too few texts of a class, or a number that is not allowed.
     """
     counts = word_counts(data.texts) if options.word_scores else None
-    for train_rows, test_rows in _outer(data.labels, options.folds, test, seed):
+    for train_rows, test_rows in _outer(data.labels, folds, test, seed):
         permuted = np.random.RandomState(seed).permutation(len(train_rows))
         n_valid = int(np.ceil(valid * len(train_rows)))
         parts = train_rows[permuted[n_valid:]], train_rows[permuted[:n_valid]], test_rows

@@ -47,6 +47,8 @@ def read_ratings(options: DataOptions, settings: Settings) -> Ratings:
     Raises:
         UserError: nobody says which ratings are likes, or as `gan_rec.load`, `gan_rec.split` and `rated_parts`.
     """
+    if options.folds:
+        raise UserError("folds is an option of --task ranking and labels; this is --task ratings")
     liked_from = options.positive_from
     if liked_from is None and options.dataset in NAMED:
         liked_from = NAMED[options.dataset].positive_from

@@ -1,6 +1,7 @@
 """A whole run in a directory: train both models, measure them once on test, write everything down."""
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ import pandas as pd
 
 from gan_rec import data
 from gan_rec.errors import UserError
-from gan_rec.evaluation.evaluate import check_cutoffs, compare_models
+from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_models
+from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
 from gan_rec.experiments.choices import GAMES
 from gan_rec.experiments.config import Config, read_config, read_json
@@ -42,7 +44,7 @@ def model_settings(settings: Settings) -> dict[str, Settings]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory with both models, ready to be asked."""
+    """A run directory with both models, ready to be asked; of a cross-validation those of one fold."""
 
     directory: Path
     options: DataOptions
@@ -61,6 +63,9 @@ def train(
 ) -> dict:
     """Train the adversarial model and its twin, evaluate both on test once, and write the run directory.
 
+    With folds this is done for each of them. Results are then over folds, each the mean of its seeds; tests are paired
+    over users, each user's value averaged over folds and seeds.
+
     Args:
         options: data and split.
         settings: of the game.
@@ -78,18 +83,16 @@ def train(
     settings, out = settings.resolved(), Path(out)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        dataset, split = read(options, settings, progress)
-        check_cutoffs(tuple(ks), split.train.n_items, split.candidates)
-        players.text_vectors(settings, split.item_texts, progress=not quiet)
-        training(settings, split, ())  # every mistake shows before anything is written
-        made_with = environment(dataset.sha256) | {"split_sha256": players.split_sha256(settings, split)}
-        begin(out, Config("ranking", options, settings, tuple(ks)), made_with, resume)
-        models = {}
+        dataset, splits = _read_splits(options, settings, progress)
+        first = next(iter(splits.values()))
+        check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
+        players.text_vectors(settings, first.item_texts, progress=not quiet)
+        training(settings, first, ())  # every mistake shows before anything is written
+        digest = _sha256(settings, splits)
+        begin(out, Config("ranking", options, settings, tuple(ks)), environment(dataset.sha256) | digest, resume)
         with Tracker(out) as tracker:
-            for name, own in model_settings(settings).items():
-                models[name] = _fit(name, own, split, out, tracker, progress)
-        progress.say("evaluating on test, and attacking both models ...")
-        return _finish(out, dataset, split, settings, models, tuple(ks))
+            parts = [_part(fold, split, settings, tuple(ks), out, tracker, progress) for fold, split in splits.items()]
+        return _finish(out, dataset, splits, settings, parts)
 
 
 def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:
@@ -102,7 +105,12 @@ def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset
 
 
 def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
-    """Split it as the options say."""
+    """Split it as the options say.
+
+    Raises:
+        UserError: they ask for folds; or as `gan_rec.split`.
+    """
+    _refuse_folds(options)
     return data.split(
         dataset,
         options.split,
@@ -112,61 +120,172 @@ def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
     )
 
 
+def _refuse_folds(options: DataOptions) -> None:
+    if options.folds:
+        raise UserError(f"folds {options.folds} is not possible here, where one split is needed; only train has folds")
+
+
+def splits_of(options: DataOptions, dataset: data.Dataset) -> dict[int | None, data.Split]:
+    """The split by None, or the folds that the options ask for by their number from 1.
+
+    Raises:
+        UserError: the options do not go with folds; or as `gan_rec.split` and `gan_rec.folds`.
+    """
+    if not options.folds:
+        return {None: split_of(options, dataset)}
+    if options.split not in (None, "random"):
+        raise UserError(f"folds need the split random, got {options.split}; --folds 0 has one test part")
+    if options.test_fraction is not None:
+        raise UserError(f"test_fraction {options.test_fraction} does not go with folds, each of which tests its part")
+    cut = data.folds(dataset, options.folds, options.split_seed or 0, valid_fraction=options.valid_fraction)
+    return dict(enumerate(cut, start=1))
+
+
 def read(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, data.Split]:
-    """Load the data set, split it, and show what there is to know of both."""
+    """Load the data set, split it, and show what there is to know of both.
+
+    Raises:
+        UserError: the options ask for folds, or as `load` and `split_of`.
+    """
+    _refuse_folds(options)
+    dataset, splits = _read_splits(options, settings, progress)
+    return dataset, splits[None]
+
+
+def _read_splits(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, dict]:
     dataset = load(options, settings)
-    split = split_of(options, dataset)
-    progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {split.method} split")
+    splits = splits_of(options, dataset)
+    split, method = next(iter(splits.values())), _method(splits)
+    progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {method}")
     for note in (*dataset.notes, *split.notes):
         progress.say(f"  note: {note}")
     if dataset.terms:
         progress.say(f"  terms of use: {dataset.terms}")
-    return dataset, split
+    return dataset, splits
 
 
-def _fit(name: str, settings: Settings, split: data.Split, out: Path, tracker: Tracker, progress: Progress) -> Fitted:
-    observers = (tracker.model(name), ModelProgress(progress, name, settings, split))
-    store = Checkpoints(out / "checkpoints" / name)
-    weights = training(settings, split, observers, store).fit(split.train, split.valid)
-    return Fitted(settings, split, weights, pd.DataFrame(tracker.rows(name)))
+def _method(splits: dict[int | None, data.Split]) -> str:
+    return f"{splits[None].method} split" if None in splits else f"{len(splits)} folds"
 
 
-def _finish(out: Path, dataset, split: data.Split, settings: Settings, models: dict, ks: tuple[int, ...]) -> dict:
-    evaluations = {name: evaluate(fitted, "test", ks) for name, fitted in models.items()}
+def _sha256(settings: Settings, splits: dict[int | None, data.Split]) -> dict[str, str]:
+    digests = [players.split_sha256(settings, split) for split in splits.values()]
+    return {"split_sha256": digests[0] if None in splits else hashlib.sha256("".join(digests).encode()).hexdigest()}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What came of one split."""
+
+    fold: int | None
+    evaluations: dict[str, Evaluation]  # on test, by model
+    popularity: Evaluation
+    attacked: dict  # see `probe`
+    chosen_epochs: dict[str, list[int]]
+    histories: dict[str, pd.DataFrame]
+    mix_weights: dict[str, list[float]]  # of the parts of recommender mix, by model
+
+
+def _part(
+    fold: int | None,
+    split: data.Split,
+    settings: Settings,
+    ks: tuple[int, ...],
+    out: Path,
+    tracker: Tracker,
+    progress: Progress,
+) -> _Part:
+    models = {
+        name: _fit(_label(name, fold), own, split, _folder(out, name, fold), tracker, progress)
+        for name, own in model_settings(settings).items()
+    }
+    progress.say("evaluating on test, and attacking both models ...")
+    return _Part(
+        fold,
+        {name: evaluate(fitted, "test", ks) for name, fitted in models.items()},
+        evaluate_popularity(split, ks),
+        probe(models["adversarial"], models["twin"]),
+        {name: fitted.chosen_epochs for name, fitted in models.items()},
+        {name: fitted.history for name, fitted in models.items()},
+        {
+            name: fitted.weights.selected.recommender.weights[0].tolist()
+            for name, fitted in models.items()
+            if settings.recommender == "mix"
+        },
+    )
+
+
+def _label(name: str, fold: int | None) -> str:
+    """Of a model in metrics.jsonl."""
+    return name if fold is None else f"{name} {fold}"
+
+
+def _folder(out: Path, name: str, fold: int | None) -> Path:
+    """A model's checkpoints."""
+    return out / "checkpoints" / ("" if fold is None else f"fold-{fold}") / name
+
+
+def _fit(label: str, settings: Settings, split: data.Split, folder: Path, tracker: Tracker, progress) -> Fitted:
+    observers = (tracker.model(label), ModelProgress(progress, label, settings, split))
+    weights = training(settings, split, observers, Checkpoints(folder)).fit(split.train, split.valid)
+    return Fitted(settings, split, weights, pd.DataFrame(tracker.rows(label)))
+
+
+def _finish(out: Path, dataset: data.Dataset, splits: dict, settings: Settings, parts: list[_Part]) -> dict:
+    names, folded, first = list(parts[0].evaluations), None not in splits, next(iter(splits.values()))
+    averaged = "folds and seeds" if folded else "seeds"
+
+    def by_fold(what: str) -> dict[str, list]:
+        each = [getattr(part, what) for part in parts]
+        return {name: [one[name] for one in each] if folded else each[0][name] for name in each[0]}
+
+    pooled = {name: pool([part.evaluations[name] for part in parts]) for name in names}
     results = {
         "dataset": dataset.name,
-        "split": split.method,
-        "split_sha256": players.split_sha256(settings, split),
-        "models": {name: evaluation.summary() for name, evaluation in evaluations.items()},
-        "baselines": {"popularity": evaluate_popularity(split, ks).summary()},
+        "split": _method(splits).removesuffix(" split"),
+        **_sha256(settings, splits),
+        "models": over_folds([{name: each.summary() for name, each in part.evaluations.items()} for part in parts]),
+        "baselines": over_folds([{"popularity": part.popularity.summary()} for part in parts]),
         "tests": {
-            f"adversarial against {other}": compare_models(evaluations["adversarial"], evaluations[other])
-            for other in evaluations
+            f"adversarial against {other}": compare_models(pooled["adversarial"], pooled[other])
+            for other in names
             if other != "adversarial"
         }
         | {
-            "method": "paired t-test over users, each user's value averaged over seeds; p_holm: Holm over all metrics",
+            "method": f"paired t-test over users, each user's value averaged over {averaged}; p_holm: Holm over all "
+            "metrics",
         },
-        "loss_under_attack": probe(models["adversarial"], models["twin"]),
+        "loss_under_attack": over_folds([part.attacked for part in parts]),
         "attack_radius": attack_radius(settings),
         "selected_on": "validation",
         "selection_metric": settings.select_on,
-        "chosen_epochs": {name: fitted.chosen_epochs for name, fitted in models.items()},
-        "seconds": {name: seconds(fitted.history) for name, fitted in models.items()},
-        "throughput": {name: _throughput(fitted.history, split) for name, fitted in models.items()},
+        "chosen_epochs": by_fold("chosen_epochs"),
+        "seconds": {name: _seconds([part.histories[name] for part in parts]) for name in names},
+        "throughput": {name: _throughput(pd.concat([part.histories[name] for part in parts]), first) for name in names},
         "peak_memory_mib": peak_memory(),
     }
-    users = pd.concat(
-        evaluation.frame(name, split.train.user_ids, list(settings.seed_list))
-        for name, evaluation in evaluations.items()
-    )
     if settings.recommender == "mix":
-        results["mix_weights"] = {
-            name: fitted.weights.selected.recommender.weights[0].tolist() for name, fitted in models.items()
-        }
-    write_frame(out / "per_user.parquet", users)
+        results["mix_weights"] = by_fold("mix_weights")
+    write_frame(out / "per_user.parquet", _per_user(parts, first.train.user_ids, settings))
     write_text(out / "results.json", json.dumps(results, indent=1))
     return results
+
+
+def _per_user(parts: list[_Part], user_ids, settings: Settings) -> pd.DataFrame:
+    """Rows by model, fold if there are some, seed and user."""
+    frames = []
+    for name in parts[0].evaluations:
+        for part in parts:
+            frames.append(part.evaluations[name].frame(name, user_ids, list(settings.seed_list)))
+            if part.fold is not None:
+                frames[-1].insert(1, "fold", part.fold)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _seconds(histories: list[pd.DataFrame]) -> dict[str, float]:
+    """Of all folds together, see `seconds`."""
+    each = [seconds(history) for history in histories]
+    return {part: sum(one.get(part, 0.0) for one in each) for part in dict.fromkeys(p for one in each for p in one)}
 
 
 def attack_radius(settings: Settings) -> float:
@@ -187,7 +306,7 @@ def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
 
 
 def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] = DEFAULT_KS) -> dict[str, dict]:
-    """The metrics of every model of a run, computed again from its checkpoints.
+    """The metrics of every model of a run, computed again from its checkpoints; with folds over all of them.
 
     Args:
         directory: of the run.
@@ -200,32 +319,54 @@ def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] = DEFAUL
     directory = Path(directory)
     if (directory / "config.json").exists() and read_config(directory / "config.json").task != "ranking":
         return label_run.evaluate_run(directory, on)
-    models = open_run(directory).models
-    return {name: evaluate(model, on, ks).summary() for name, model in models.items()}
+    config, splits = _open(directory)
+    found = []
+    for fold in splits:
+        models = _restore(directory, config, splits, fold).models
+        found.append({name: evaluate(model, on, ks).summary() for name, model in models.items()})
+    return over_folds(found)
 
 
-def open_run(directory: Path) -> Run:
+def open_run(directory: Path, fold: int | None = None) -> Run:
     """Read a finished run: its data again from the source, its weights from the checkpoints.
 
+    Args:
+        directory: of the run.
+        fold: which of its folds, from 1. None: the first, if it has any.
+
     Raises:
-        UserError: it is no run, not finished, damaged, or its data have changed since.
+        UserError: it is no run, not finished, damaged, or its data have changed since; or it has no such fold.
     """
     directory = Path(directory)
+    config, splits = _open(directory)
+    if fold is not None and fold not in splits:
+        has = "no folds" if None in splits else f"{len(splits)} folds, so 1 to {len(splits)}"
+        raise UserError(f"fold {fold} is not possible: the run in {directory} has {has}")
+    return _restore(directory, config, splits, next(iter(splits)) if fold is None else fold)
+
+
+def _open(directory: Path) -> tuple[Config, dict[int | None, data.Split]]:
+    """What a finished run was asked, with resolved settings, and its data."""
     if not (directory / "config.json").exists():
         raise UserError(f"{directory} is no run directory: it has no config.json")
     config = read_config(directory / "config.json")
     if config.task != "ranking":
         raise UserError(f"the run in {directory} has the task {config.task!r}; this needs one that ranks items")
-    options, settings = config.data, config.settings.resolved()
+    config = dataclasses.replace(config, settings=config.settings.resolved())
     results = directory / "results.json"
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
-    split = split_of(options, load(options, settings))
-    if players.split_sha256(settings, split) != read_json(results).get("split_sha256"):
-        raise UserError(f"the data of {options.dataset!r} are not those that the run in {directory} was trained on")
-    models = {}
-    for name, own in model_settings(settings).items():
-        trained = training(own, split, (), Checkpoints(directory / "checkpoints" / name))
+    splits = splits_of(config.data, load(config.data, config.settings))
+    if _sha256(config.settings, splits)["split_sha256"] != read_json(results).get("split_sha256"):
+        raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
+    return config, splits
+
+
+def _restore(directory: Path, config: Config, splits: dict[int | None, data.Split], fold: int | None) -> Run:
+    models, split = {}, splits[fold]
+    for name, own in model_settings(config.settings).items():
+        trained = training(own, split, (), Checkpoints(_folder(directory, name, fold)))
         weights = trained.restore(split.train, split.valid)
-        models[name] = Fitted(own, split, weights, pd.DataFrame(read_rows(directory / "metrics.jsonl", name)))
-    return Run(directory, options, settings, models)
+        rows = read_rows(directory / "metrics.jsonl", _label(name, fold))
+        models[name] = Fitted(own, split, weights, pd.DataFrame(rows))
+    return Run(directory, config.data, config.settings, models)

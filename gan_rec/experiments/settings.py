@@ -46,6 +46,9 @@ class DataOptions:
     """Part of what remains that is the validation part (default: the same)."""
     split_seed: int | None = None
     """Seed of a random split, the same for all training seeds (default: 0, with --task labels 42)."""
+    folds: int = 0
+    """Folds of a cross-validation, each of which is the test part once: of every user's interactions, or with --task
+    labels of the texts, stratified; 0: one test part."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,6 @@ class TextOptions:
     word_scores: bool = False
     """Let the classifier begin with the log-odds by TF-IDF and logistic regression (of texts that these have not
     learned from) and learn what they do not know."""
-    folds: int = 0
-    """Folds of a stratified cross-validation; 0: one test part."""
     labelled: float = 1.0
     """Part of the training labels that is seen; the texts of the others still serve adversary vat."""
 

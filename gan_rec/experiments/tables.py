@@ -94,8 +94,7 @@ def new_table(title: str, *columns: str) -> Table:
 
 def _metrics(results: dict) -> Table:
     models, tests = results["models"], results["tests"]["adversarial against twin"]
-    seeds = len(next(iter(models["twin"].values()))["per_seed"])
-    title = f"{results['dataset']}: test, mean over {seeds} seeds ± 95% interval; selected on validation"
+    title = f"{results['dataset']}: test, mean over {_over(results)} ± 95% interval; selected on validation"
     table = new_table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
     for metric, adversarial in models["adversarial"].items():
         test, twin = tests.get(metric), models["twin"][metric]
@@ -110,11 +109,18 @@ def _metrics(results: dict) -> Table:
     users = next(iter(tests.values()))["users"]
     table.caption = (
         f"p: paired t-test of adversarial against twin over {users} users, Holm-corrected over {len(tests)}\n"
-        "least, most active: thirds of the users; tail: hits on the least popular 80%; novelty: bits; popularity: "
-        "users of an item;\ndiversity: 1 - cosine of two items; Gini: of how often items are shown"
+        "least, most active: thirds of the users; tail: hits on the least popular 80%; novelty: bits;\n"
+        "popularity: users of an item; diversity: 1 - cosine of two items; Gini: of how often items are shown"
     )
     table.caption_justify = "left"
     return table
+
+
+def _over(results: dict) -> str:
+    """How many seeds, or folds."""
+    if results["split"].endswith(" folds"):
+        return f"{results['split']}, each the mean of its seeds,"
+    return f"{len(next(iter(results['models']['twin'].values()))['per_seed'])} seeds"
 
 
 def _gain(results: dict) -> Table:

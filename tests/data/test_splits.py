@@ -4,7 +4,7 @@ from conftest import interactions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gan_rec.data import Dataset, Interactions, split, synthetic
+from gan_rec.data import Dataset, Interactions, folds, split, synthetic
 from gan_rec.errors import UserError
 
 
@@ -151,3 +151,49 @@ def test_an_item_that_nobody_had_can_be_a_candidate():
 def test_other_splits_rank_the_whole_catalogue():
     cut = split(synthetic())
     assert cut.candidates is None and cut.train.candidates is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(counts=st.lists(st.integers(1, 30), min_size=2, max_size=12), k=st.integers(2, 6), seed=st.integers(0, 5))
+def test_folds_test_every_interaction_once(counts, k, seed):
+    counts = [4, *counts]
+    pairs = [(u, i) for u, n in enumerate(counts) for i in range(n)]
+    try:
+        cuts = list(folds(dataset(pairs), k, seed))
+    except UserError as error:
+        assert "leaves no" in str(error) or "folds must be 2 to" in str(error)
+        return
+    assert [cut.method for cut in cuts] == [f"fold {n + 1} of {k}" for n in range(k)]
+    tested = [(u, i) for u, i in pairs if counts[u] > 1]
+    assert sorted(row for cut in cuts for row in rows(cut.open_test())) == tested
+    sizes = [len(cut.open_test()) for cut in cuts]
+    assert max(sizes) - min(sizes) <= 1
+    own = np.array([np.bincount(cut.open_test().users, minlength=len(counts)) for cut in cuts])
+    assert (own.max(axis=0) - own.min(axis=0) <= 1).all()
+    for cut in cuts:
+        assert sorted(row for part in parts(cut) for row in rows(part)) == sorted(pairs)
+        assert (np.bincount(cut.train.users, minlength=len(counts)) > 0).all(), "everybody is trained on"
+        rest = np.bincount(cut.train_and_valid().users, minlength=len(counts))
+        wanted = np.minimum(np.floor(rest * 0.2 + 0.5), rest - 1)
+        np.testing.assert_array_equal(np.bincount(cut.valid.users, minlength=len(counts)), wanted)
+
+
+def test_folds_are_random_and_seeded():
+    first, again, other = (next(folds(synthetic(), 4, seed)) for seed in (0, 0, 1))
+    assert first.sha256 == again.sha256 != other.sha256
+    valid = {cut.valid.sha256() for cut in folds(synthetic(), 4)}
+    assert len(valid) == 4
+    lonely = dataset([(0, i) for i in range(9)] + [(1, 0)])
+    assert next(folds(lonely, 3)).notes == ("1 user with a single interaction, never tested",)
+
+
+def test_folds_that_are_not_possible():
+    fixed = Dataset("d", dict.fromkeys(("train", "test"), interactions([(0, 0), (1, 1)])), (), None, "")
+    with pytest.raises(UserError, match="d brings its own split, so it cannot be cut into folds"):
+        folds(fixed, 2)
+    few = dataset([(0, 0), (0, 1), (1, 0)])
+    for k in (1, 3, 2.0):
+        with pytest.raises(UserError, match=r"folds must be 2 to 2 .*, got"):
+            folds(few, k)
+    with pytest.raises(UserError, match="seed of a split must be 0 or more"):
+        folds(few, 2, -1)
