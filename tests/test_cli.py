@@ -161,7 +161,7 @@ def test_help(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("trian", "unknown command 'trian'; allowed: datasets, language, train, evaluate, recommend"),
+        ("trian", "unknown command 'trian'; allowed: datasets, language, train, tune, compare, evaluate, recommend"),
         ("train --seedz 3", "Unrecognized options: --seedz, 3 (did you mean --seed"),
         ("train --seeds three", "--seeds"),
         ("train --dataset no/such/file.csv", "unknown data set 'no/such/file.csv'"),

@@ -13,6 +13,7 @@ from gan_rec import losses
 from gan_rec.adversaries import ADVERSARIES, FGM, VAT, Free, Generator, Noise, everywhere
 from gan_rec.data.sampling import to_device
 from gan_rec.games import APR, EmbeddingGame
+from gan_rec.games.embedding import DATA_FIELDS, META_FIELDS
 from gan_rec.recommenders import RECOMMENDERS
 from gan_rec.robustness import gradient_cosines
 from gan_rec.train.epoch import Schedule, epoch, init
@@ -280,11 +281,7 @@ def test_free_plays_every_batch_twice_and_its_twin_every_batch_once():
                                jax.random.key_data(key), ordered=False)  # fmt: skip
             return batch
 
-    jax.tree_util.register_dataclass(
-        Recorder, ["alpha", "epsilon", "beta", "weight"],
-        ["loss", "hide", "negatives", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared",
-         "reuses", "accumulates"],
-    )  # fmt: skip
+    jax.tree_util.register_dataclass(Recorder, DATA_FIELDS, META_FIELDS)
     for alpha, expected in ((0.5, 2), (1.0, 4)):
         seen.clear()
         game = Recorder(alpha=alpha, loss="softmax", reads_history=False, reuses=True, epsilon=0.1)

@@ -193,11 +193,11 @@ def test_an_instance_and_a_class_of_ones_own(small_split):
         ({"alpha": float("nan")}, "alpha must be"),
         ({"epsilon": -0.1}, "epsilon must be at least 0, got -0.1"),
         ({"seeds": 0}, "seeds must be at least 1"),
-        ({"recommender": "svd"}, "unknown recommender 'svd'; allowed: autoencoder, mf"),
+        ({"recommender": "svd"}, "unknown recommender 'svd'; allowed: autoencoder, mix, mf, mult-vae"),
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
         (
             {"adversary": "gan"},
-            "unknown adversary 'gan'; allowed: generator, attention, .*, or a class of yours as my_module:MyGenerator",
+            "unknown adversary 'gan'; allowed: generator, .*, or a class of yours as my_module:MyGenerator",
         ),
         ({"adversary": "no_such:Class"}, "cannot import 'no_such'"),
         ({"adversary": "json:Class"}, "has no 'Class'"),
