@@ -99,7 +99,7 @@ def _rows(text: bytes, name: str) -> tuple[_Rows, str]:
     for i in np.flatnonzero(~full):  # lines that are empty, or indented
         full[i] = bool(text[starts[i] : ends[i]].strip())
     if not full.any():
-        raise UserError(f"{name} is empty: a line 'user item [rating [timestamp]]' for each interaction is expected")
+        raise _empty(name)
     first = int(np.argmax(full))
     sample = _texts(text, starts, ends, np.flatnonzero(full)[:_SAMPLE])
     separator = sniff.separator_of(sample)
@@ -119,6 +119,10 @@ def _rows(text: bytes, name: str) -> tuple[_Rows, str]:
     numbers = np.arange(1, len(full) + 1)
     fields = [sniff.split_line(line, separator) for line in sample]
     return _Rows(numbers[full], plain[0], numbers[~full], fields, *plain[1:]), separator
+
+
+def _empty(name: str) -> UserError:
+    return UserError(f"{name} is empty: a line 'user item [rating [timestamp]]' for each interaction is expected")
 
 
 def _lines(text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -225,7 +229,10 @@ def _quoted_rows(text: bytes, separator: str, name: str) -> _Rows:
     shape = np.array([(line, len(fields)) for line, fields in rows()])
     lines, widths = shape.T
     full = widths > 0
-    sample = [[cell.strip() for cell in fields] for _, fields in islice(rows(), 2 * _SAMPLE) if fields]
+    if not full.any():  # nothing but quotes around nothing
+        raise _empty(name)
+    filled = (fields for _, fields in rows() if fields)
+    sample = [[cell.strip() for cell in fields] for fields in islice(filled, 2 * _SAMPLE)]
     return _Rows(
         lines[full], widths[full], lines[~full], sample, read, lambda: [fields for _, fields in rows() if fields]
     )

@@ -140,6 +140,7 @@ def test_core_filter(tmp_path):
     [
         ("", {}, "is empty"),
         ("\n\n", {}, "is empty"),
+        ('"";\n', {}, "is empty"),
         ("justone\nfield\n", {}, r"line 1 \('justone'\) has one field only"),
         (b"\x00\x01\x02\x00", {}, "neither text nor Parquet"),
         (b"PAR1 but not really", {}, "as Parquet"),
