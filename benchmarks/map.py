@@ -17,7 +17,7 @@ half the weight decay; each step starts from the best so far. What plays another
 epoch is chosen on validation too, nothing is refitted, and the chosen model reads test once. The gain of a cell is the
 mean over splits of the paired difference in NDCG@20, with its 95% t-interval; p by a paired t-test over splits, and
 over users (each user's difference averaged over the splits). `noise` is the control: a perturbation that nobody chose.
-A JSON line for each cell, in the order of the settings.
+A JSON line for each cell, in the order of the settings; of a setting that is not finished the twin is tuned again.
 """
 
 import dataclasses
