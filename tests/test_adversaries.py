@@ -147,7 +147,8 @@ def test_gradient_generator_follows_the_gradient_and_leaves_it_either_way():
     generator = GradientGenerator(6, noise=1, rngs=nnx.Rngs(0))
     along = direction(jax.grad(loss)(USERS, ITEMS))
     generator.gains[...] = jnp.array([1e4, 1.0])
-    np.testing.assert_allclose(play(generator, 0.1)[0], play(FGM(), 0.1)[0], atol=1e-3)
+    for key in range(8):  # of both signs
+        np.testing.assert_allclose(play(generator, 0.1, key=key)[0], play(FGM(), 0.1)[0], atol=1e-3)
     generator.gains[...] = jnp.zeros(2)
     for tower in (generator.user_tower, generator.item_tower):  # blind for z and for the gradient
         tower.read_noise.kernel[...] *= 0.0
