@@ -245,8 +245,8 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
     "generator" is trained anew against each model's frozen weights, with the same initial values, batches and number
     of steps for both; "game" is the one that the adversarial training ended with, so for the twin it comes from
     another model. See `gan_rec.robustness.ATTACKS`. After a game without a generator of embeddings the radius is the
-    default of the embedding game, the generator its default, and there is no "game". Nor is there one of a mix, whose
-    generators have played against its parts: its rows are longer than theirs.
+    default of the embedding game, the generator its default, and there is no "game". A mix is only attacked without
+    generators: those that its parts have played against know rows of other lengths.
 
     Returns:
         model -> attack -> the summary of the loss over seeds, with that of its rise over the clean loss as "rise"; and
@@ -261,7 +261,9 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
         positives = to_device(known.transposed() if fitted.side != "user" else known)
         weights = fitted.weights.final.recommender
         keys = jax.random.split(jax.random.fold_in(key, 1), settings.seeds)
-        adversaries = {"generator": train_generator(weights, maker, game, positives, schedule, keys)}
+        adversaries = {}
+        if maker is not None:
+            adversaries["generator"] = train_generator(weights, maker, game, positives, schedule, keys)
         if learned:
             adversaries["game"] = adversarial.weights.final.adversary
         losses = losses_under_attack(

@@ -198,14 +198,14 @@ _TRAITS = {"profiles": ("reads_history", False), "reuses": ("reuses", False), "a
 def attackers(settings: Settings, pairs: Interactions) -> tuple:
     """With what a trained model is attacked: game, schedule, key -> generator, and whether the training had that one.
 
-    The generator is the training's own if it plays in embedding space and has parameters, else the default one. It
-    is that for a mix too, whose parts had generators of their own.
+    The generator is the training's own if it plays in embedding space and has parameters, else the default one; None
+    of a mix, whose rows are as long as the catalogue: attacks without parameters must do.
     """
     own = settings.game in ("embedding", "apr")
-    in_parts = settings.recommender == "mix"
-    if in_parts:  # the rows of all parts together
-        game_of = dataclasses.replace(settings, dim=settings.dim + settings.item_dim + 1 + pairs.n_items)
-    elif own:
+    if settings.recommender == "mix":
+        plain = dataclasses.replace(settings, adversary="fgm", feeding=None, radii=None)
+        return make_game(plain), make_schedule(plain), None, False
+    if own:
         game_of = settings
     else:
         kept = {
@@ -214,7 +214,7 @@ def attackers(settings: Settings, pairs: Interactions) -> tuple:
         game_of = dataclasses.replace(Settings(recommender=settings.recommender).resolved(), **kept)
     sizes = pairs.n_users, pairs.n_items
     maker = make_adversary(game_of, *sizes)
-    learned = own and not in_parts and bool(jax.tree.leaves(nnx.eval_shape(lambda: maker(jax.random.key(0)))))
+    learned = own and bool(jax.tree.leaves(nnx.eval_shape(lambda: maker(jax.random.key(0)))))
     if not learned:
         fresh = dict.fromkeys(choices.OPTIONS_OF_ADVERSARIES) | choices.ADVERSARIES["generator"]
         game_of = dataclasses.replace(game_of, adversary="generator", **fresh)
