@@ -1,5 +1,6 @@
 """Cross-validation of rankings: one result from all folds, and runs that have folds."""
 
+import io
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from gan_rec.evaluation.evaluate import Evaluation
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments.run import load, split_of
 from gan_rec.experiments.settings import DataOptions
+from gan_rec.experiments.tables import print_table, results_table
 
 QUICK = (
     "--seeds 2 --epochs 2 --evaluate-every 1 --dim 4 --hidden 4 --noise 2 --k 3 5 --select-on NDCG@5 --batch-size 5 "
@@ -64,6 +66,13 @@ def run(table, tmp_path_factory):
 
 def results(run):
     return json.loads((run / "results.json").read_text())
+
+
+def test_the_table_of_a_run_with_folds(run):
+    found, text = results(run), io.StringIO()
+    print_table(results_table(found), text)
+    assert "mean over 3 folds, each the mean of its seeds, ±" in text.getvalue()
+    assert ", ".join("/".join(map(str, fold)) for fold in found["chosen_epochs"]["twin"]) in text.getvalue()
 
 
 def test_a_run_with_folds(run):

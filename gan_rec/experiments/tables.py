@@ -171,5 +171,10 @@ def _cost(results: dict) -> Table:
         "interactions a second",
         *(f"{results['throughput'][m].get('interactions_per_second', 0):,.0f}" for m in models),
     )
-    table.add_row("chosen epoch of each seed", *(", ".join(map(str, results["chosen_epochs"][m])) for m in models))
+    table.add_row("chosen epoch of each seed", *(", ".join(map(_seeds, results["chosen_epochs"][m])) for m in models))
     return table
+
+
+def _seeds(chosen: int | list[int]) -> str:
+    """The epoch of a seed, or those of all seeds of a fold."""
+    return "/".join(map(str, chosen)) if isinstance(chosen, list) else str(chosen)
