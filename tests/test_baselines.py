@@ -93,20 +93,25 @@ def test_alternating_least_squares_end_where_the_gradient_is_zero(train):
     assert loss(users, items) < loss(other.users(None), other.items())
 
 
+COSINE = {"weighting": "none", "power": 1.0, "neighbour_power": 1.0, "amplify": 1.0}
 TINY = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 2)]  # items 0 and 1 share both of their users
 
 
 def test_item_neighbours_by_hand():
-    found = weights(ItemKNN(k=1, shrink=0.0, weighting="none", power=1.0).fit(interactions(TINY)))
+    found = weights(ItemKNN(k=1, shrink=0.0, **COSINE).fit(interactions(TINY)))
     # Cosines: 0 with 1 is 2 / 2; 0 with 2 and 1 with 2 are 1 / 2. Item 2 takes one of two equal neighbours.
     assert found[1, 0] == found[0, 1] == pytest.approx(1, abs=1e-5)
     assert sorted(found[:, 2]) == pytest.approx([0, 0, 0.5], abs=1e-5) and np.count_nonzero(found) == 3
-    counts = weights(ItemKNN(k=2, shrink=0.0, weighting="none", power=0.0).fit(interactions(TINY)))
+    counts = weights(ItemKNN(k=2, shrink=0.0, **COSINE | {"power": 0.0}).fit(interactions(TINY)))
     assert counts[1, 0] == pytest.approx(2 / 2**0.5, abs=1e-5)
-    shrunk = weights(ItemKNN(k=2, shrink=2.0, weighting="none", power=1.0).fit(interactions(TINY)))
+    shrunk = weights(ItemKNN(k=2, shrink=2.0, **COSINE).fit(interactions(TINY)))
     assert shrunk[1, 0] == pytest.approx(2 / 4, abs=1e-5)
-    amplified = weights(ItemKNN(k=2, shrink=2.0, weighting="none", power=1.0, amplify=3.0).fit(interactions(TINY)))
+    amplified = weights(ItemKNN(k=2, shrink=2.0, **COSINE | {"amplify": 3.0}).fit(interactions(TINY)))
     assert amplified[1, 0] == pytest.approx((2 / 4) ** 3, abs=1e-5)
+    uneven = weights(ItemKNN(k=2, shrink=0.0, **COSINE | {"neighbour_power": 3.0}).fit(interactions([*TINY, (3, 1)])))
+    # What item 0 of two users says of item 1 of three, and the other way round.
+    assert uneven[0, 1] == pytest.approx(2 / (3**0.5 * 2**1.5), abs=1e-5)
+    assert uneven[1, 0] == pytest.approx(2 / (2**0.5 * 3**1.5), abs=1e-5)
 
 
 def test_weightings_by_hand():
@@ -130,7 +135,7 @@ def test_bm25_counts_columns_of_many_rows_less():
 
 
 def test_user_neighbours_by_hand():
-    model = UserKNN(k=1, shrink=0.0, weighting="none", power=1.0, amplify=1.0).fit(interactions(TINY))
+    model = UserKNN(k=1, shrink=0.0, **COSINE).fit(interactions(TINY))
     scores = np.asarray(model.score(model.users(jnp.arange(3)), model.items()))
     # User 2 is nearest to user 1 (cosine 1 / sqrt 3), user 0 too (2 / sqrt 6).
     np.testing.assert_allclose(scores[2], [3**-0.5] * 3, atol=1e-5)

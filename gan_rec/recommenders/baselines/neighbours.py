@@ -14,28 +14,30 @@ from gan_rec.space import OneOf, Real, Space, Whole
 
 WEIGHTINGS = ("none", "idf", "bm25")
 _SPACE: Space = {
-    "k": Whole(10, 1000, log=True), "shrink": Real(0.1, 300.0, log=True), "weighting": OneOf(WEIGHTINGS),
-    "power": Real(0.2, 1.0), "amplify": Real(0.5, 4.0, log=True),
+    "k": Whole(10, 1000, log=True), "shrink": Real(1e-3, 100.0, log=True), "weighting": OneOf(WEIGHTINGS),
+    "power": Real(0.2, 1.2), "neighbour_power": Real(0.2, 1.6), "amplify": Real(0.5, 4.0, log=True),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ItemKNN:
-    """Cosine of items over users, of the nearest k (Sarwar et al., WWW 2001), shrunk where few users speak.
+    """Cosine of items over users, of the nearest k (Sarwar et al., WWW 2001), with powers of its own for both lengths.
 
     Args:
         k: neighbours of an item.
-        shrink: added to the product of the lengths.
+        shrink: added to the product of the lengths, so that little evidence counts less.
         weighting: how much a user counts; see `weigh`.
         power: of the length of the item that is ranked; below 1 popular items win, 0 leaves their counts.
+        neighbour_power: of the length of the neighbour; above 1 unpopular neighbours say more.
         amplify: power of each similarity; above 1 the nearest count more (Breese et al., UAI 1998, section 2.1.3).
     """
 
-    k: int = 200
-    shrink: float = 10.0
+    k: int = 60
+    shrink: float = 0.01
     weighting: str = "idf"
-    power: float = 0.5
-    amplify: float = 1.0
+    power: float = 0.6
+    neighbour_power: float = 1.4
+    amplify: float = 1.5
 
     space: ClassVar[Space] = _SPACE
 
@@ -43,7 +45,7 @@ class ItemKNN:
         """The weights that training pairs lead to; nothing is random."""
         square("ItemKNN", "items", train.n_items)
         x = weigh(matrix(train), self.weighting)
-        return ItemWeights(_similar(x, self.k, self.shrink, self.power, self.amplify).T)
+        return ItemWeights(_similar(x, self).T)
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,19 @@ class UserKNN:
 
     Args:
         k: neighbours of a user.
-        shrink: added to the product of the lengths.
+        shrink: added to the product of the lengths, so that little evidence counts less.
         weighting: how much an item counts; see `weigh`.
         power: of the length of the user who is served; it matters only beside `shrink`.
+        neighbour_power: of the length of the neighbour.
         amplify: power of each similarity, as in `ItemKNN`.
     """
 
-    k: int = 200
-    shrink: float = 10.0
+    k: int = 230
+    shrink: float = 0.03
     weighting: str = "bm25"
-    power: float = 0.5
-    amplify: float = 2.0
+    power: float = 1.0
+    neighbour_power: float = 0.35
+    amplify: float = 2.7
 
     space: ClassVar[Space] = _SPACE
 
@@ -71,7 +75,7 @@ class UserKNN:
         square("UserKNN", "users", train.n_users)
         x = matrix(train)
         read = weigh(csr_array(x.T), self.weighting)
-        return Factors(_similar(read, self.k, self.shrink, self.power, self.amplify), x.T.toarray())
+        return Factors(_similar(read, self), x.T.toarray())
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,10 @@ def weigh(x: csr_array, how: str) -> csr_array:
     return csr_array(x.multiply(of_row[:, None]).multiply(of_column[None]))
 
 
-def _similar(x: csr_array, k: int, shrink: float, power: float, amplify: float) -> Float[np.ndarray, "n n"]:
+def _similar(x: csr_array, how: ItemKNN | UserKNN) -> Float[np.ndarray, "n n"]:
     """Of each column of x (rows of the result) the k most similar other columns, and how similar they are."""
     gram = (x.T @ x).toarray()
     lengths = np.sqrt(np.diag(gram))
-    # The columns' own lengths are those of the neighbour to the power 1 and of the row itself to `power`.
-    gram /= (lengths[:, None] ** power) * lengths[None] + shrink + 1e-6
+    gram /= (lengths[:, None] ** how.power) * lengths[None] ** how.neighbour_power + how.shrink + 1e-6
     np.fill_diagonal(gram, 0.0)
-    return keep_largest(gram, k) ** amplify
+    return keep_largest(gram, how.k) ** how.amplify
