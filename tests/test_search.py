@@ -190,7 +190,9 @@ class Made(Trained):
             raise TrainingDivergedError("diverged")
         for epoch in range(1, 10):
             for observer in observers:
-                observer.tell([{"epoch": epoch, "validation NDCG@20": rate * epoch} for rate in rates])
+                observer.tell(
+                    [{"phase": "selection", "epoch": epoch, "validation NDCG@20": rate * epoch} for rate in rates]
+                )
         return [Scored(rate, 9) for rate in rates]
 
 

@@ -1,7 +1,8 @@
 """A model by its name, with what can be tuned of it: baselines in closed form, and recommenders that are trained.
 
-A row of `BASELINES`, or a `space` in `choices.RECOMMENDERS`, is all that a new model needs. Trained ones play game
-embedding: `mf` is the recommender alone, `mf+fgm` the same against an adversary, with `mf` as its twin.
+A row of `BASELINES`, a `space` in `choices.RECOMMENDERS`, or for what is neither a row of `MODELS` is all that a new
+model needs. Trained ones play game embedding: `mf` is the recommender alone, `mf+fgm` the same against an adversary,
+with `mf` as its twin.
 """
 
 import dataclasses
@@ -17,14 +18,13 @@ from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.metrics import parse
-from gan_rec.experiments import choices
-from gan_rec.experiments.fitting import training
+from gan_rec.experiments import choices, fitting
 from gan_rec.experiments.players import side_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.recommenders.baselines import BASELINES
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.space import Real, Space, Whole
-from gan_rec.train.fit import Observer, Training
+from gan_rec.train.fit import Observer
 from gan_rec.train.together import shape, together
 
 Values = dict[str, Any]  # of the options in a space
@@ -195,9 +195,7 @@ class Trained:
         """See `Model`."""
         groups: dict[Any, list[int]] = {}
         for number, values in enumerate(batch):
-            one = self._training(split, values, goal)
-            # A model of several trainings is no one program.
-            groups.setdefault(shape(one) if isinstance(one, Training) else number, []).append(number)
+            groups.setdefault(shape(self._training(split, values, goal)), []).append(number)
         return list(groups.values())
 
     def scores(
@@ -208,9 +206,11 @@ class Trained:
         Raises:
             TrainingDivergedError: one of them does.
         """
-        trainings = [self._training(split, values, goal, observers) for values in batch]
-        one = trainings[0] if len(trainings) == 1 else together(trainings, observers)
-        kept = one.fit(split.train, split.valid).selected
+        if len(batch) == 1:
+            training = self._training(split, batch[0], goal, observers)
+        else:
+            training = together([self._training(split, values, goal) for values in batch], observers)
+        kept = training.fit(split.train, split.valid).selected
         return [Scored(float(score), int(epoch)) for score, epoch in zip(kept.score, kept.epoch, strict=True)]
 
     def fit(
@@ -218,17 +218,19 @@ class Trained:
     ) -> Refitted:
         """See `Model`."""
         settings = self.settings(values, goal, seeds)
-        fitted = training(settings, split, observers).fit(split.train, split.valid)
+        fitted = fitting.training(settings, split, observers).fit(split.train, split.valid)
         epochs = tuple(int(epoch) for epoch in fitted.selected.epoch)
         return Refitted(fitted.final.recommender, side_of(settings), epochs)
 
     def _training(self, split: Split, values: Values, goal: Goal, observers: tuple[Observer, ...] = ()):
-        return training(self.settings(values, goal), split, observers)
+        return fitting.training(self.settings(values, goal), split, observers)
 
 
-_FORMS: dict[str, Callable] = {"popularity": MostPopular, **BASELINES}
-_TUNABLE = tuple(name for name, recommender in choices.RECOMMENDERS.items() if recommender.space)
-ALL = (*_FORMS, *_TUNABLE)
+MODELS: dict[str, Model] = {
+    **{name: ClosedForm(name, make) for name, make in {"popularity": MostPopular, **BASELINES}.items()},
+    **{name: Trained(name) for name, recommender in choices.RECOMMENDERS.items() if recommender.space},
+}
+ALL = tuple(MODELS)
 
 
 def model(name: str) -> Model:
@@ -237,14 +239,15 @@ def model(name: str) -> Model:
     Raises:
         UserError: there is none of that name.
     """
-    if name in _FORMS:
-        return ClosedForm(name, _FORMS[name])
-    recommender, plus, adversary = name.partition("+")
+    if name in MODELS:
+        return MODELS[name]
+    recommender, _, adversary = name.partition("+")
     adversaries = choices.GAMES["embedding"].adversaries
-    if recommender in _TUNABLE and (adversary in adversaries or not plus):
-        return Trained(recommender, adversary or None)
+    trained = [each for each, known in MODELS.items() if isinstance(known, Trained)]
+    if recommender in trained and adversary in adversaries:
+        return Trained(recommender, adversary)
     raise UserError(
-        f"unknown model {name!r}; allowed: {', '.join(ALL)}, and of {', '.join(_TUNABLE)} RECOMMENDER+ADVERSARY with "
+        f"unknown model {name!r}; allowed: {', '.join(ALL)}, and of {', '.join(trained)} RECOMMENDER+ADVERSARY with "
         f"one of {', '.join(adversaries)}"
     )
 

@@ -282,7 +282,7 @@ class _Curves:
         """See `Observer.tell`. A program ends before its time only as a whole."""
         epoch = rows[0]["epoch"]
         self._show(f", {len(rows)} at epoch {epoch}")
-        if self._column not in rows[0]:
+        if rows[0]["phase"] != "selection" or self._column not in rows[0]:
             return
         for trial, row in zip(self._trials, rows, strict=True):
             trial.report(row[self._column], epoch)

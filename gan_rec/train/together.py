@@ -11,8 +11,13 @@ import numpy as np
 from gan_rec.train.fit import Training
 
 
-def shape(training: Training) -> Hashable:
-    """What trainings must have in common to be one program: everything but the traced numbers of game and schedule."""
+def shape(training: Any) -> Hashable:
+    """What trainings must have in common to be one program: everything but the traced numbers of game and schedule.
+
+    Of what is no plain `Training` it is like nothing else's: such a one stays alone.
+    """
+    if type(training) is not Training:
+        return object()
     numbers = jax.tree.structure((training.game, training.schedule))
     return numbers, training.make_recommender, training.make_adversary, training.budget, training.task
 
