@@ -27,6 +27,10 @@ _HOMES = {
         "Fitted",
     ),  # fmt: skip
     "gan_rec.experiments.watching": ("watch",),
+    "gan_rec.experiments.models": ("Goal",),
+    "gan_rec.experiments.search": ("Search",),
+    "gan_rec.experiments.tune": ("tune",),
+    "gan_rec.experiments.compare": ("compare", "Comparison"),
     "gan_rec.experiments.settings": ("Settings", "DataOptions"),
     "gan_rec.experiments.run": ("open_run",),
     "gan_rec.experiments.label_models": ("open_texts", "TextModel"),

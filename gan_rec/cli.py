@@ -321,7 +321,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"gan_rec: error: cannot read or write{place}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("gan_rec: stopped; train --resume --out DIR goes on from the last checkpoint", file=sys.stderr)
+        name = arguments[0] if arguments[0] in ("tune", "compare") else "train"
+        print(f"gan_rec: stopped; {name} --resume --out DIR goes on from what it has kept", file=sys.stderr)
         sys.exit(130)
 
 
