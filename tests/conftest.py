@@ -82,3 +82,19 @@ def data_folder() -> Path:
         return Path(folder)
     message = "set GAN_REC_DATA to the folder that holds cfgan-ml100k and the other data sets"
     return pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+def killing(label: str, epoch: int) -> str:
+    """A program: the command line, which dies without a word when a model (its name in metrics.jsonl) ends an epoch."""
+    return f"""
+import os
+from gan_rec import cli
+from gan_rec.train.tracking import ModelTracker
+tell = ModelTracker.tell
+def die(self, rows):
+    tell(self, rows)
+    if self._name == {label!r} and rows[0]["epoch"] == {epoch}:
+        os._exit(9)
+ModelTracker.tell = die
+cli.main()
+"""

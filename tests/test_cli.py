@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import killing
 
 from gan_rec import cli
 
@@ -87,7 +88,7 @@ def test_options_beside_a_config_win(run, tmp_path):
 
 def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", KILL_IN_THE_TWIN, "train", "--config", run / "config.json", "--out", out]
+    command = [sys.executable, "-c", killing("twin", 3), "train", "--config", run / "config.json", "--out", out]
     killed = subprocess.run([*map(str, command), "--quiet"], capture_output=True, text=True)
     assert killed.returncode == 9, killed.stderr
     assert not (out / "results.json").exists()
@@ -101,20 +102,6 @@ def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
     assert losses(run) == losses(out)
-
-
-KILL_IN_THE_TWIN = """
-import os
-from gan_rec import cli
-from gan_rec.train.tracking import ModelTracker
-tell = ModelTracker.tell
-def die(self, rows):
-    tell(self, rows)
-    if self._name == "twin" and rows[0]["epoch"] == 3:
-        os._exit(9)
-ModelTracker.tell = die
-cli.main()
-"""
 
 
 def test_evaluate(run, capsys):

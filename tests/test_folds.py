@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import killing
 from scipy import stats
 
 import gan_rec
@@ -132,23 +133,9 @@ def test_recommend_from_a_fold(run, capsys):
     assert "fold 4 is not possible: the run in" in capsys.readouterr().err
 
 
-KILL_IN_FOLD_2 = """
-import os
-from gan_rec import cli
-from gan_rec.train.tracking import ModelTracker
-tell = ModelTracker.tell
-def die(self, rows):
-    tell(self, rows)
-    if self._name == "twin 2" and rows[0]["epoch"] == 2:
-        os._exit(9)
-ModelTracker.tell = die
-cli.main()
-"""
-
-
 def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", KILL_IN_FOLD_2, "train", "--config", run / "config.json", "--out", out]
+    command = [sys.executable, "-c", killing("twin 2", 2), "train", "--config", run / "config.json", "--out", out]
     killed = subprocess.run([*map(str, command), "--checkpoint-every", "1", "--quiet"], capture_output=True, text=True)
     assert killed.returncode == 9, killed.stderr
     assert not (out / "results.json").exists()

@@ -16,6 +16,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import LabelEvaluation, delong
 from gan_rec.evaluation.significance import holm, summary
 from gan_rec.experiments import label_baselines, players
+from gan_rec.experiments.checks import check_types
 from gan_rec.experiments.choices import OF_LABELS
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
@@ -32,7 +33,7 @@ from gan_rec.experiments.labels import (
 )  # fmt: skip
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.ratings import read_ratings
-from gan_rec.experiments.settings import DataOptions, Settings, TextOptions, check_types
+from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 from gan_rec.experiments.words import word_counts
 from gan_rec.files import write_frame, write_text
 from gan_rec.language.encode import load_encoder

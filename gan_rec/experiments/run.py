@@ -13,13 +13,14 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_models
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
+from gan_rec.experiments.checks import check_types
 from gan_rec.experiments.choices import GAMES
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
 from gan_rec.experiments.progress import ModelProgress
-from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, check_types
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
 from gan_rec.files import write_frame, write_text
 from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.recommenders.bias import item_rows, user_rows
 from gan_rec.recommenders.score import dot
 
 
@@ -34,14 +35,11 @@ class MatrixFactorization(nnx.Module):
     ) -> Float[Array, "_ D"]:
         """User representations `[B, D]`, or of all users `[U, D]`. `history` and `key` are not used."""
         rows = self.user_embedding[...] if ids is None else self.user_embedding[ids]
-        return rows if self.item_bias is None else jnp.concatenate([rows, jnp.ones((rows.shape[0], 1))], axis=1)
+        return user_rows(rows, self.item_bias)
 
     def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
         """Item representations of `ids`, or of the whole catalogue `[I, D]`."""
-        table = self.item_embedding[...]
-        if self.item_bias is not None:
-            table = jnp.concatenate([table, self.item_bias[...]], axis=1)
-        return table if ids is None else table[ids]
+        return item_rows(self.item_embedding[...], self.item_bias, ids)
 
     def score(self, users: Float[Array, "B D"], items: Float[Array, "*any D"]) -> Float[Array, "B _"]:
         """Scores `[B, I]` or `[B, K]`, see `gan_rec.recommenders.score.dot`."""
