@@ -1,6 +1,7 @@
 """Labels of texts: metrics against scikit-learn, tables as people have them, and the whole task."""
 
 import dataclasses
+import io
 import json
 from types import SimpleNamespace
 
@@ -19,10 +20,11 @@ from gan_rec.data.labelled import Features, hide_labels, read_labelled
 from gan_rec.data.samples import EncodedTexts
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
-from gan_rec.experiments import label_baselines, label_models, label_run
+from gan_rec.experiments import label_baselines, label_models, label_run, label_tables
 from gan_rec.experiments.config import Config
 from gan_rec.experiments.labels import Inputs, LabelSplit, evaluate_labels, label_settings, splits
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
+from gan_rec.experiments.tables import print_table
 from gan_rec.experiments.words import word_counts, word_scores
 from gan_rec.losses import label_divergence, label_rows
 from gan_rec.recommenders import TextClassifier
@@ -90,6 +92,24 @@ def test_delong_against_the_pairs_themselves():
     twice = metrics.delong(labels, np.stack([first, second]), second[None])  # a mean of seeds
     assert twice["difference"] == pytest.approx(test["difference"] / 2)
     assert twice["error"] == pytest.approx(error / 2)
+
+
+def test_one_text_of_a_label_says_nothing_of_the_error():
+    """Not even in a fold beside others: its error is unknown, not 0."""
+    labels, p = np.array([1, 0, 0, 0]), np.array([[0.9, 0.2, 0.5, 0.4]])
+    test = metrics.delong(labels, p, 1 - p)
+    assert test["difference"] == 1 and np.isnan([test["error"], test["p"], *test["ci95"]]).all()
+
+    def folds(probabilities):
+        made = [(labels, probabilities(p[0])), (drawn()[0], probabilities(drawn()[1]))]
+        return [metrics.LabelEvaluation(y, x[None], np.array([0.5])) for y, x in made]
+
+    test = label_run._test(folds(lambda x: x), folds(lambda x: 1 - x))
+    assert test["difference"] > 0.5 and test["ci95"] is None and test["p"] is None
+    assert "NaN" not in json.dumps(test)
+    shown = io.StringIO()
+    print_table(label_tables._tests({"tests": {"a": test | {"p_holm": None}}, "tests_method": ""}), shown)
+    assert shown.getvalue().count("undefined") == 2
 
 
 def test_losses_by_hand():

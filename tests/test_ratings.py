@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_rel
 from sklearn.metrics import roc_auc_score
 
 from gan_rec import cli, data
 from gan_rec.data.ratings import ALL_RATINGS, rated_parts
 from gan_rec.errors import UserError
-from gan_rec.evaluation.labels import LabelEvaluation, group_auc
-from gan_rec.experiments import label_baselines
+from gan_rec.evaluation.labels import LabelEvaluation, delong, group_auc
+from gan_rec.experiments import label_baselines, label_run
 from gan_rec.experiments.labels import LabelSplit
 
 KEY = jax.random.key(0)
@@ -144,6 +145,42 @@ def test_uauc_is_the_mean_over_users_with_both_labels():
     assert found.metrics[-1] == "UAUC" and found.per_seed("UAUC")[0] == pytest.approx(np.mean(each))
 
 
+def test_ratings_of_one_user_are_no_independent_ones():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 80)
+    first, second = rng.random((2, 80)) + 0.3 * labels, rng.random((1, 80)) + 0.2 * labels
+    plain = delong(labels, first, second)
+    assert delong(labels, first, second, rng.permutation(80))["error"] == pytest.approx(plain["error"])
+    twice = [np.concatenate([x, x], axis=-1) for x in (labels, first, second)]
+    assert delong(*twice, np.tile(np.arange(80), 2))["error"] == pytest.approx(plain["error"])
+    assert delong(*twice)["error"] < 0.8 * plain["error"]
+
+    users = rng.integers(0, 8, 80)
+    found = delong(labels, first, second, users)
+
+    def jackknife(keep):
+        return delong(labels[keep], first[:, keep], second[:, keep])["difference"]
+
+    left_out = np.array([jackknife(users != user) for user in range(8)])
+    by_jackknife = np.sqrt(7 / 8 * np.sum((left_out - left_out.mean()) ** 2))
+    assert found["error"] == pytest.approx(by_jackknife, rel=0.15)
+    assert found["error"] != pytest.approx(plain["error"], rel=1e-3)
+
+
+def test_uauc_is_tested_over_users():
+    rng = np.random.default_rng(0)
+    users, labels = np.repeat(np.arange(10), 8), np.tile([0, 0, 0, 0, 1, 1, 1, 1], 10)
+    labels[users == 3] = 1  # says nothing
+    first, second = (LabelEvaluation(labels, rng.random((2, 80)), np.full(2, 0.5), users) for _ in range(2))
+    assert first.per_group().shape == (2, 9)
+    np.testing.assert_allclose(first.per_group().mean(axis=1), first.per_seed("UAUC"))
+    test = label_run._test_groups(first, second)
+    pair = [x.per_group().mean(axis=0) for x in (first, second)]
+    assert test["p"] == pytest.approx(ttest_rel(*pair).pvalue)
+    few = [replace(x, groups=np.where(users == 3, 3, 0)) for x in (first, second)]
+    assert label_run._test_groups(*few)["p"] is None and label_run._test_groups(*few)["difference"] is not None
+
+
 def test_means_by_hand():
     dataset = data.load(world(), positive_from=ALL_RATINGS)
     (train, valid, test), _ = rated_parts(data.split(dataset, "temporal"), dataset, 4)
@@ -219,6 +256,8 @@ def test_the_whole_task(files, tmp_path, monkeypatch, capsys):
     assert results["task"] == "ratings" and list(results["baselines"]) == [
         "item mean", "user mean + item mean", "running user mean + item mean",
     ]  # fmt: skip
+    assert list(results["tests"])[:2] == ["adversarial against twin", "adversarial against twin, UAUC"]
+    assert "clustered by user" in results["tests_method"]
     assert results["models"]["twin"]["AUC"]["mean"] > 0.8
     assert results["under_attack"]["fgm"]["twin"]["log-loss"]["mean"] > results["models"]["twin"]["log-loss"]["mean"]
     assert len(pd.read_parquet(out / "per_rating.parquet")) == len(pd.read_parquet(out / "per_rating.parquet").dropna())

@@ -34,3 +34,8 @@ def test_no_difference_is_no_evidence():
 def test_holm_golden():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_a_test_that_could_not_be_made_does_not_count():
+    assert holm([None, 0.03, 0.01]) == [None, 0.03, 0.02]
+    assert holm([None]) == [None]

@@ -41,6 +41,11 @@ class LabelEvaluation:
             return np.array([group_auc(self.labels, p, self.groups) for p in self.probabilities])
         return np.array([each[metric] for each in self._measures])
 
+    def per_group(self) -> Float[np.ndarray, "S g"]:
+        """The AUC within each group that has both labels, for each model; what UAUC is the mean of."""
+        found = np.array([group_aucs(self.labels, p, self.groups) for p in self.probabilities])
+        return found[:, np.isfinite(found[0])]
+
     @cached_property
     def _measures(self) -> list[dict]:
         return [measures(self.labels, p, t) for p, t in zip(self.probabilities, self.thresholds, strict=True)]
@@ -77,10 +82,17 @@ def auc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> float
 
 def group_auc(labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> float:
     """Mean of the AUC within each group that has both labels (UAUC, where groups are users). NaN if none has."""
+    found = group_aucs(labels, scores, groups)
+    return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+
+
+def group_aucs(
+    labels: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " G"]:
+    """The AUC within each group, in the order of their numbers; NaN where a group has one label only."""
     order = np.argsort(groups, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    found = [auc(labels[own], scores[own]) for own in parts]
-    return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+    return np.array([auc(labels[own], scores[own]) for own in parts])
 
 
 def calibration_error(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, " n"], bins: int = 10) -> float:
@@ -103,20 +115,50 @@ def best_threshold(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarra
     return float(min(cuts[best], key=lambda cut: abs(cut - 0.5)))
 
 
-def delong(labels: Int[np.ndarray, " n"], first: Float[np.ndarray, "S n"], second: Float[np.ndarray, "R n"]) -> dict:
+def delong(
+    labels: Int[np.ndarray, " n"],
+    first: Float[np.ndarray, "S n"],
+    second: Float[np.ndarray, "R n"],
+    groups: Int[np.ndarray, " n"] | None = None,
+) -> dict:
     """Difference of two models' AUC on the same rows, each averaged over its seeds, its error, interval and p.
 
-    Source: DeLong et al., Biometrics 1988; its structural components are linear in the model, so those of a mean of
-    AUCs are the mean of theirs.
+    Sources: DeLong et al., Biometrics 1988; its structural components are linear in the model, so those of a mean of
+    AUCs are the mean of theirs. Obuchowski, Biometrics 1997: the same where rows come in groups.
+
+    Args:
+        labels: 0 or 1.
+        first, second: scores by each model of S and R seeds.
+        groups: whose row each is; rows of one group may depend on each other. None: all are independent.
+
+    Returns:
+        `difference, error, ci95, p`, as `normal_test`; NaN but for the difference where fewer than two groups have a 1,
+        or a 0: one row says nothing of how much rows differ.
     """
     ones = labels == 1
-    m, n = int(ones.sum()), int((~ones).sum())
     of_ones, of_zeros = (
         np.subtract(*each) for each in zip(_components(first, ones), _components(second, ones), strict=True)
     )
     difference = float(np.mean(of_ones))
-    error = float(np.sqrt(np.var(of_ones, ddof=1) / m + np.var(of_zeros, ddof=1) / n)) if min(m, n) > 1 else 0.0
-    p = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else 1.0
+    group = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return normal_test(difference, _error(of_ones - difference, of_zeros - difference, group[ones], group[~ones]))
+
+
+def _error(of_ones: np.ndarray, of_zeros: np.ndarray, group_of_ones: np.ndarray, group_of_zeros: np.ndarray) -> float:
+    """Standard error of a mean of centred components; those of a group are summed before they are squared."""
+    n_groups = 1 + max(group_of_ones.max(), group_of_zeros.max())
+    a = np.bincount(group_of_ones, of_ones, n_groups) / len(of_ones)
+    b = np.bincount(group_of_zeros, of_zeros, n_groups) / len(of_zeros)
+    with_ones, with_zeros = len(np.unique(group_of_ones)), len(np.unique(group_of_zeros))
+    if min(with_ones, with_zeros) < 2:
+        return np.nan
+    variance = sum(k / (k - 1) * np.sum(x) for k, x in ((with_ones, a * a), (with_zeros, b * b), (n_groups, 2 * a * b)))
+    return float(np.sqrt(max(variance, 0.0)))
+
+
+def normal_test(difference: float, error: float) -> dict:
+    """`difference, error`, its 95% interval `ci95` and two-sided `p`; where the error is 0 nothing is tested: p 1."""
+    p = 1.0 if error == 0 else float(2 * stats.norm.sf(abs(difference) / error))
     ci95 = [difference - 1.96 * error, difference + 1.96 * error]
     return {"difference": difference, "error": error, "ci95": ci95, "p": p}
 

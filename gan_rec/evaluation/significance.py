@@ -49,11 +49,15 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> dict:
     return result
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's correction for many comparisons (Scandinavian Journal of Statistics 1979), in the given order."""
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """Holm's correction for many comparisons (Scandinavian Journal of Statistics 1979), in the given order.
+
+    None is the p of a test that could not be made: it stays None and does not count.
+    """
     p = np.asarray(p_values, float)
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    result = np.empty_like(p)
-    result[order] = np.minimum(adjusted, 1.0)
-    return [float(v) for v in result]
+    order = np.argsort(p)[: int(np.sum(~np.isnan(p)))]  # NaN, which None becomes, is sorted last
+    adjusted = np.maximum.accumulate(p[order] * (len(order) - np.arange(len(order))))
+    result: list[float | None] = [None] * len(p)
+    for place, value in zip(order, adjusted, strict=True):
+        result[place] = float(min(value, 1.0))
+    return result

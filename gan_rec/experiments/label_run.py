@@ -13,8 +13,8 @@ import pandas as pd
 
 from gan_rec.data.labelled import read_labelled
 from gan_rec.errors import UserError
-from gan_rec.evaluation.labels import LabelEvaluation, delong
-from gan_rec.evaluation.significance import holm, summary
+from gan_rec.evaluation.labels import UAUC, LabelEvaluation, delong, normal_test
+from gan_rec.evaluation.significance import holm, paired_test, summary
 from gan_rec.experiments import label_baselines, players
 from gan_rec.experiments.checks import check_types
 from gan_rec.experiments.choices import OF_LABELS
@@ -223,10 +223,12 @@ def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, t
 
 def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, told: list[dict]) -> dict:
     summaries = {name: _summary(found) for name, found in evaluations.items()}
-    tests = {
-        f"adversarial against {other}": _tests(evaluations["adversarial"], evaluations[other])
-        for other in ("twin", list(problem.baselines)[-1])
-    }
+    tests = {}
+    for other in ("twin", list(problem.baselines)[-1]):
+        pair = evaluations["adversarial"], evaluations[other]
+        tests[f"adversarial against {other}"] = _test(*pair)
+        if problem.task == "ratings":
+            tests[f"adversarial against {other}, {UAUC}"] = _test_groups(*(folds[0] for folds in pair))
     corrected = holm([test["p"] for test in tests.values()])
     results = {
         "dataset": problem.name,
@@ -243,8 +245,7 @@ def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, 
         "attack_radius": settings.epsilon,
         f"attacked_{problem.things}": sum(len(each.labels) for each in evaluations["twin under none"]),
         "tests": {name: test | {"p_holm": p} for (name, test), p in zip(tests.items(), corrected, strict=True)},
-        "tests_method": f"DeLong's test over {problem.things}, AUC averaged over seeds and folds; "
-        "p_holm: Holm over the tests",
+        "tests_method": f"{_TESTS[problem.task]}; p_holm: Holm over the tests",
         "selected_on": "validation",
         "selection_metric": settings.select_on,
         "chosen_epochs": {name: [row["epochs"] for row in told if row["model"] == name] for name in MODELS},
@@ -269,15 +270,38 @@ def _summary(folds: list[LabelEvaluation]) -> dict[str, dict]:
     return {metric: summary([fold.per_seed(metric).mean() for fold in folds]) for metric in folds[0].metrics}
 
 
-def _tests(first: list[LabelEvaluation], second: list[LabelEvaluation]) -> dict:
-    """The difference of AUC, averaged over folds, whose test parts are of different texts."""
-    from scipy import stats
+_TESTS = {
+    "labels": "DeLong's test over texts, AUC averaged over seeds and folds",
+    "ratings": f"DeLong's test over ratings, clustered by user (Obuchowski 1997), AUC averaged over seeds; {UAUC}: "
+    "paired t-test over users",
+}
 
-    each = [delong(a.labels, a.probabilities, b.probabilities) for a, b in zip(first, second, strict=True)]
+
+def _test(first: list[LabelEvaluation], second: list[LabelEvaluation]) -> dict:
+    """The difference of AUC, averaged over folds, whose test parts are of different texts; undefined if one fold's is.
+
+    None stands for what is undefined.
+    """
+    each = [delong(a.labels, a.probabilities, b.probabilities, a.groups) for a, b in zip(first, second, strict=True)]
     difference = float(np.mean([test["difference"] for test in each]))
     error = float(np.sqrt(np.sum([test["error"] ** 2 for test in each])) / len(each))
-    p = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else 1.0
-    return {"difference": difference, "ci95": [difference - 1.96 * error, difference + 1.96 * error], "p": p}
+    return _told(normal_test(difference, error)) if np.isfinite(error) else _undefined(difference)
+
+
+def _test_groups(first: LabelEvaluation, second: LabelEvaluation) -> dict:
+    """The difference of UAUC; undefined where fewer than two users have both labels."""
+    a, b = first.per_group(), second.per_group()
+    if a.shape[1] < 2:
+        return _undefined(float(a.mean() - b.mean()) if a.size else None)
+    return _told(paired_test(a, b))
+
+
+def _told(test: dict) -> dict:
+    return {name: test[name] for name in ("difference", "ci95", "p")}
+
+
+def _undefined(difference: float | None) -> dict:
+    return {"difference": difference, "ci95": None, "p": None}
 
 
 def _per_row(problem: Problem, evaluations: dict) -> pd.DataFrame:

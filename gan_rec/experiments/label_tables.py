@@ -32,8 +32,12 @@ def _metrics(results: dict) -> Table:
 def _tests(results: dict) -> Table:
     table = new_table("differences of AUC", "", "difference", "95% interval", "p (Holm)")
     for name, test in results["tests"].items():
-        low, high = test["ci95"]
-        table.add_row(name, f"{test['difference']:+.4f}", f"{low:+.4f} to {high:+.4f}", f"{test['p_holm']:.3g}")
+        difference = "undefined" if test["difference"] is None else f"{test['difference']:+.4f}"
+        found = ["undefined"] * 2
+        if test["p"] is not None:
+            low, high = test["ci95"]
+            found = [f"{low:+.4f} to {high:+.4f}", f"{test['p_holm']:.3g}"]
+        table.add_row(name, difference, *found)
     table.caption = results["tests_method"]
     table.caption_justify = "left"
     return table
