@@ -39,8 +39,9 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two epochs, one seed, nothing written")
     options = parser.parse_args()
     data = Path(os.environ.get("GAN_REC_DATA", ""))
-    if not (data / "collm-ml-1m").exists():
-        raise SystemExit(f"GAN_REC_DATA must name a folder with collm-ml-1m and ml-1m-text, it is {str(data)!r}")
+    missing = [name for name in ("collm-ml-1m", "ml-1m-text") if not (data / name).exists()]
+    if missing:
+        raise SystemExit(f"GAN_REC_DATA must name a folder with {' and '.join(missing)}, it is {str(data)!r}")
     how = {"seeds": 1, "epochs": 2} if options.smoke else {"seeds": options.seeds}
     with tempfile.TemporaryDirectory() as scratch:
         texts(data, Path(scratch) / "items.csv")

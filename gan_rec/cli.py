@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gan_rec.errors import UserError
+from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
 
 # The heavy imports stand inside the commands, so that --help and mistakes answer at once.
@@ -81,8 +82,7 @@ class Train:
         given = [f.name for f in fields(self.text) if getattr(self.text, f.name) != getattr(TextOptions(), f.name)]
         if self.task != "labels" and given:
             raise UserError(f"{', '.join(given)}: only --task labels has such options, this is --task {self.task}")
-        if self.task != "ranking" and self.k != DEFAULT_KS:
-            raise UserError(f"k is an option of rankings; --task {self.task} has no lists to cut off")
+        check_cutoffs_apply(self.task, self.k != DEFAULT_KS)
         if self.task != "ranking":
             from gan_rec.experiments.label_run import train_labels
             from gan_rec.experiments.label_tables import labels_table as table
@@ -131,9 +131,9 @@ class Evaluate:
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run."""
     on: str = "test"
-    """test (weights after the refit) or validation (weights before it)."""
+    """test (weights after the refit) or, for rankings, validation (weights before it)."""
     k: tuple[int, ...] = DEFAULT_KS
-    """Cut-offs of the metrics."""
+    """Cut-offs of the metrics of rankings."""
     format: Literal["table", "json"] = "table"
     """How to print."""
 

@@ -22,6 +22,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
 from gan_rec.experiments import label_baselines, label_models, label_run, label_tables
 from gan_rec.experiments.config import Config
+from gan_rec.experiments.directory import add_seconds, seconds
 from gan_rec.experiments.labels import Inputs, LabelSplit, evaluate_labels, label_settings, splits
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 from gan_rec.experiments.tables import print_table
@@ -271,6 +272,49 @@ def test_hidden_texts_get_word_scores_as_unseen_ones(table):
     assert metrics.auc(split.train.labels[~split.train.known], split.train.features[~split.train.known, 0]) > 0.95
 
 
+def test_compilation_cannot_be_told_from_one_epoch():
+    def took(phase, *epochs):
+        return [{"phase": phase, "epoch": n, "seconds": each} for n, each in enumerate(epochs, start=1)]
+
+    many = seconds(pd.DataFrame(took("selection", 9.0, 1.0, 1.0) + took("refit", 1.0, 1.0)))
+    assert many == {"selection": 3.0, "refit": 2.0, "total": 5.0, "compilation": 8.0}
+    one = seconds(pd.DataFrame(took("selection", 9.0, 1.0, 1.0) + took("refit", 8.0)))
+    assert one == {"selection": 3.0, "refit": 8.0, "total": 11.0, "compilation": None}
+    assert add_seconds([many, one]) == {"selection": 6.0, "refit": 10.0, "total": 16.0, "compilation": None}
+    shown = io.StringIO()
+    print_table(label_tables._cost({"seconds": {"adversarial": many, "twin": one}}), shown)
+    assert "8.0   not separable" in shown.getvalue()
+
+
+def test_captions_speak_of_what_there_is():
+    undefined = {"mean": None, "ci95": None, "per_seed": [None]}
+    results = {"models": {"twin": {"AUC": undefined}}, "baselines": {}, "dataset": "x", "split": "one"}
+    of_texts = label_tables._metrics(results | {"task": "labels", "texts": 3}).caption
+    assert "the majority's" in of_texts
+    assert "majority" not in label_tables._metrics(results | {"task": "ratings", "ratings": 3}).caption
+
+
+def test_texts_without_a_common_word_are_told_by_the_majority(tmp_path, monkeypatch):
+    rows = [(f"alone{n} different{n}", n % 3 > 0) for n in range(60)]
+    data = read_labelled(write(tmp_path / "x.csv", [(text, int(label)) for text, label in rows]))
+    parts = list(splits(data, BLANK, TextOptions(), test=0.2, valid=0.2, seed=1))
+    counts = word_counts(data.texts)
+    told, majority = label_baselines.tfidf(parts[0], counts), label_baselines.majority(parts[0])
+    np.testing.assert_array_equal(told.probabilities, majority.probabilities)
+    (note,) = label_baselines.tfidf_remarks(parts, counts)
+    assert note == "TF-IDF is the majority here: no word stands in two of the training texts"
+
+    class Broken:
+        def __init__(self, *arguments):
+            raise ValueError("another mistake")
+
+    monkeypatch.setattr(label_baselines, "WordModel", Broken)
+    data = read_labelled(write(tmp_path / "y.csv", [(f"same word {text}", int(label)) for text, label in rows]))
+    assert label_baselines.tfidf_remarks(parts, word_counts(data.texts)) == ()
+    with pytest.raises(ValueError, match="another mistake"):
+        label_baselines.tfidf(parts[0], word_counts(data.texts))
+
+
 def test_settings_of_the_task():
     settings = label_settings(Settings())
     assert (settings.game, settings.recommender, settings.adversary) == ("text", "text-classifier", "fgm")
@@ -333,6 +377,9 @@ def test_the_whole_task(table, tmp_path, bag_of_words, capsys):
     again = json.loads(capsys.readouterr().out)["models"]
     assert again["twin"] == results["models"]["twin"]
     with pytest.raises(SystemExit):
+        cli.main(["evaluate", str(out), "--k", "3"])
+    assert "k is an option of rankings; --task labels has no lists" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         cli.main(["recommend", str(out), "--all"])
     assert "has the task 'labels'; this needs one that ranks items" in capsys.readouterr().err
 
@@ -376,6 +423,7 @@ def test_test_labels_choose_nothing(table):
         (["--split-seed", "-1"], "split_seed must be 0 to"),
         (["--split", "temporal"], "split is no option of texts with labels; allowed: dataset, test_fraction"),
         (["--k", "3"], "k is an option of rankings"),
+        (["--folds", "2", "--test-fraction", "0.9"], "test_fraction 0.9 does not go with folds"),
         (["--head", "0"], "head must be whole numbers above 0, got [0]"),
         (["--balance", "validation"], "balance 'validation' needs a game that ranks items"),
         (["--labelled", "0.5", "--radii", "by-loss"], "radii 'by-loss' reads the loss of every text"),

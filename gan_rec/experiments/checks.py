@@ -68,6 +68,18 @@ def check_values(options: Any) -> None:
             choices.one_of(name, getattr(options, name), allowed)
 
 
+def check_folds(options: Any) -> None:
+    """Raise UserError unless `DataOptions` that ask for folds leave the size of the test parts to these."""
+    if options.folds and options.test_fraction is not None:
+        raise UserError(f"test_fraction {options.test_fraction} does not go with folds, each of which tests its part")
+
+
+def check_cutoffs_apply(task: str, given: bool) -> None:
+    """Raise UserError if cut-offs of lists are given for a task that ranks nothing."""
+    if given and task != "ranking":
+        raise UserError(f"k is an option of rankings; --task {task} has no lists to cut off")
+
+
 def check_types(options: Any, leave: tuple[str, ...] = ()) -> None:
     """Raise UserError unless every field of a dataclass has the type that is declared for it."""
     for f in dataclasses.fields(options):

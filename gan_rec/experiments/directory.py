@@ -52,21 +52,29 @@ def begin(out: Path, config: Any, made_with: dict, resume: bool) -> None:
         raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
 
 
-def seconds(history: pd.DataFrame) -> dict[str, float]:
+def seconds(history: pd.DataFrame) -> dict[str, float | None]:
     """Seconds of training for all seeds together, by phase, with compilation apart.
 
     The model that is trained first pays for the program that both use, so an epoch 1 that takes longer than the median
-    one counts as such, and the difference as compilation.
+    one counts as such, and the difference as compilation. A phase of one epoch has no other to compare with: its
+    seconds contain what was compiled, and the compilation is None.
     """
     if history.empty:  # its metrics.jsonl has been taken away
         return {"total": 0.0, "compilation": 0.0}
     by_epoch = history.groupby(["phase", "epoch"], sort=False)["seconds"].sum()
-    seconds, compilation = {}, 0.0
+    seconds, compilation, separable = {}, 0.0, True
     for phase, epochs in by_epoch.groupby(level="phase", sort=False):
         excess = max(0.0, float(epochs.iloc[0] - epochs.median()))
         seconds[phase] = float(epochs.sum()) - excess
         compilation += excess
-    return seconds | {"total": sum(seconds.values()), "compilation": compilation}
+        separable = separable and len(epochs) > 1
+    return seconds | {"total": sum(seconds.values()), "compilation": compilation if separable else None}
+
+
+def add_seconds(each: list[dict[str, float | None]]) -> dict[str, float | None]:
+    """The sum of what `seconds` gives, for example of all folds; None where one of them is."""
+    parts = {part: [one.get(part, 0.0) for one in each] for part in dict.fromkeys(p for one in each for p in one)}
+    return {part: None if None in values else float(sum(values)) for part, values in parts.items()}
 
 
 def peak_memory() -> float:

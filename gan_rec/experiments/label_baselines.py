@@ -7,7 +7,7 @@ from scipy.special import expit
 from gan_rec.data.ratings import RatedPairs
 from gan_rec.evaluation.labels import LabelEvaluation, auc, best_threshold
 from gan_rec.experiments.labels import LabelSplit
-from gan_rec.experiments.words import STRENGTHS, WordModel
+from gan_rec.experiments.words import STRENGTHS, WordModel, repeated_words
 
 
 def majority(split: LabelSplit, *, refit: bool = True) -> LabelEvaluation:
@@ -32,17 +32,28 @@ def tfidf(split: LabelSplit, counts: csr_array, *, refit: bool = True) -> LabelE
         split: the parts.
         counts: `[N, W]`, of `word_counts`, of all texts of the table.
         refit: whether the model that is tested knows validation too.
+
+    Returns:
+        Its predictions; those of the majority where no word stands in two texts, which `tfidf_remarks` tells.
     """
     rows, labels = _known(split, refit=False)
-    try:
-        scores = WordModel(counts[rows], labels, *STRENGTHS)(counts[split.rows[1]])
-    except ValueError:  # no word occurs twice
+    if len(repeated_words(counts[rows])) == 0:
         return majority(split, refit=refit)
+    scores = WordModel(counts[rows], labels, *STRENGTHS)(counts[split.rows[1]])
     best = int(np.argmax([auc(split.valid.labels, each) for each in scores]))
     rows, labels = _known(split, refit)
     found = WordModel(counts[rows], labels, STRENGTHS[best])(counts[split.rows[2]])
     threshold = best_threshold(split.valid.labels, expit(scores[best]))
     return LabelEvaluation(split.test.labels, expit(found), np.array([threshold]))
+
+
+def tfidf_remarks(parts: list[LabelSplit], counts: csr_array) -> tuple[str, ...]:
+    """A note where `tfidf` had no words to learn from."""
+    empty = sum(len(repeated_words(counts[_known(split, refit=False)[0]])) == 0 for split in parts)
+    if not empty:
+        return ()
+    where = "" if len(parts) == 1 else f" of {empty} of {len(parts)} folds"
+    return (f"TF-IDF is the majority here: no word stands in two of the training texts{where}",)
 
 
 _PRIORS = (1.0, 2.0, 5.0, 10.0, 20.0)  # ratings of the average that every mean begins with; validation chooses

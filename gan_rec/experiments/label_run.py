@@ -16,10 +16,10 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import UAUC, LabelEvaluation, delong, normal_test
 from gan_rec.evaluation.significance import holm, paired_test, summary
 from gan_rec.experiments import label_baselines, players
-from gan_rec.experiments.checks import check_types
+from gan_rec.experiments.checks import check_folds, check_types
 from gan_rec.experiments.choices import OF_LABELS
 from gan_rec.experiments.config import Config, read_config, read_json
-from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
+from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.labels import (
     ATTACKED_BY,
@@ -60,6 +60,7 @@ class Problem:
         folded: whether they are folds.
         training: (settings, split, observers, store) -> Training.
         baselines: name -> (split -> evaluation); the last is the one that models are tested against.
+        remarks: () -> what there is to note of the baselines.
     """
 
     task: str
@@ -71,6 +72,7 @@ class Problem:
     folded: bool
     training: Callable
     baselines: dict[str, Callable[[LabelSplit], LabelEvaluation]]
+    remarks: Callable[[], tuple[str, ...]] = tuple
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self.parts[0].rows)
@@ -153,20 +155,23 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     counts = cache(lambda: word_counts(table.texts))
     fractions = {"test": options.test_fraction, "valid": options.valid_fraction}
     how = {name: _FRACTION if value is None else value for name, value in fractions.items()} | {"seed": seed}
+    parts = list(splits(table, inputs, text, folds=options.folds, **how))
     return Problem(
         task="labels", name=table.name, things="texts", notes=table.notes,
         sha256={table.name: table.sha256, "language model": encoder.sha256},
-        parts=list(splits(table, inputs, text, folds=options.folds, **how)), folded=bool(options.folds),
+        parts=parts, folded=bool(options.folds),
         training=partial(_text_training, inputs, text.word_scores),
         baselines={
             "majority": partial(label_baselines.majority, refit=settings.refit),
             "TF-IDF": lambda split: label_baselines.tfidf(split, counts(), refit=settings.refit),
         },
+        remarks=lambda: label_baselines.tfidf_remarks(parts, counts()),
     )  # fmt: skip
 
 
 def _check_data(options: DataOptions) -> None:
     """Raise UserError for what tables of texts do not have, and for numbers out of range."""
+    check_folds(options)
     blank = DataOptions()
     allowed = ("dataset", "test_fraction", "valid_fraction", "split_seed", "folds")
     for each in dataclasses.fields(options):
@@ -216,7 +221,7 @@ def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, t
                 fit, part, **known, attack=attack, radius=settings.epsilon, norm=settings.norm
             )
         epochs = [int(epoch) for epoch in fit.selected.epoch]
-        told.append({"model": name, "epochs": epochs, **seconds(pd.DataFrame(tracker.rows(label)))})
+        told.append({"model": name, "epochs": epochs, "seconds": seconds(pd.DataFrame(tracker.rows(label)))})
     progress.say(f"fitting {', '.join(problem.baselines)} ...")
     return found | {name: baseline(split) for name, baseline in problem.baselines.items()}, told
 
@@ -234,7 +239,7 @@ def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, 
         "dataset": problem.name,
         "task": problem.task,
         problem.things: len(problem),
-        "notes": list(problem.notes),
+        "notes": [*problem.notes, *problem.remarks()],
         "split": f"{len(problem.parts)} folds" if problem.folded else "one",
         "split_sha256": problem.split_sha256,
         "models": {name: summaries[name] for name in MODELS},
@@ -249,13 +254,7 @@ def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, 
         "selected_on": "validation",
         "selection_metric": settings.select_on,
         "chosen_epochs": {name: [row["epochs"] for row in told if row["model"] == name] for name in MODELS},
-        "seconds": {
-            name: {
-                part: float(sum(row.get(part, 0.0) for row in told if row["model"] == name))
-                for part in ("selection", "refit", "total", "compilation")
-            }
-            for name in MODELS
-        },
+        "seconds": {name: add_seconds([row["seconds"] for row in told if row["model"] == name]) for name in MODELS},
         "peak_memory_mib": peak_memory(),
     }  # fmt: skip
     write_frame(out / f"per_{problem.things[:-1]}.parquet", _per_row(problem, evaluations))

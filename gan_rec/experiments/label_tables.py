@@ -3,7 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
-from gan_rec.experiments.tables import interval, new_table
+from gan_rec.experiments.tables import interval, new_table, seconds_rows
 
 
 def labels_table(results: dict) -> Group:
@@ -23,8 +23,10 @@ def _metrics(results: dict) -> Table:
     table = new_table(title, "metric", *columns)
     for metric in results["models"]["twin"]:
         table.add_row(metric, *(interval(summary[metric]) for summary in columns.values()))
-    about = "TF-IDF: with logistic regression" if things == "texts" else "UAUC: mean AUC of users with both labels"
-    table.caption = f"{about}; thresholds are chosen on validation, but for the majority's"
+    table.caption = {
+        "texts": "TF-IDF: with logistic regression; thresholds are chosen on validation, but for the majority's",
+        "ratings": "UAUC: mean AUC of users with both labels; thresholds are chosen on validation",
+    }[things]
     table.caption_justify = "left"
     return table
 
@@ -55,6 +57,5 @@ def _attacks(results: dict) -> Table:
 
 def _cost(results: dict) -> Table:
     table = new_table("cost", "", "adversarial", "twin")
-    for part, name in (("total", "seconds of training, all seeds"), ("compilation", "seconds of compilation")):
-        table.add_row(name, *(f"{results['seconds'][m][part]:.1f}" for m in ("adversarial", "twin")))
+    seconds_rows(table, results)
     return table

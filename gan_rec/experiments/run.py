@@ -13,10 +13,10 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_models
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
-from gan_rec.experiments.checks import check_types
+from gan_rec.experiments.checks import check_cutoffs_apply, check_folds, check_types
 from gan_rec.experiments.choices import GAMES
 from gan_rec.experiments.config import Config, read_config, read_json
-from gan_rec.experiments.directory import begin, check_directory, peak_memory, seconds
+from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
 from gan_rec.experiments.progress import ModelProgress
@@ -136,8 +136,7 @@ def splits_of(options: DataOptions, dataset: data.Dataset) -> dict[int | None, d
         return {None: split_of(options, dataset)}
     if options.split not in (None, "random"):
         raise UserError(f"folds need the split random, got {options.split}; --folds 0 has one test part")
-    if options.test_fraction is not None:
-        raise UserError(f"test_fraction {options.test_fraction} does not go with folds, each of which tests its part")
+    check_folds(options)
     cut = data.folds(dataset, options.folds, options.split_seed or 0, valid_fraction=options.valid_fraction)
     return dict(enumerate(cut, start=1))
 
@@ -261,7 +260,7 @@ def _finish(out: Path, dataset: data.Dataset, splits: dict, settings: Settings, 
         "selected_on": "validation",
         "selection_metric": settings.select_on,
         "chosen_epochs": by_fold("chosen_epochs"),
-        "seconds": {name: _seconds([part.histories[name] for part in parts]) for name in names},
+        "seconds": {name: add_seconds([seconds(part.histories[name]) for part in parts]) for name in names},
         "throughput": {name: _throughput(pd.concat([part.histories[name] for part in parts]), first) for name in names},
         "peak_memory_mib": peak_memory(),
     }
@@ -281,12 +280,6 @@ def _per_user(parts: list[_Part], user_ids, settings: Settings) -> pd.DataFrame:
             if part.fold is not None:
                 frames[-1].insert(1, "fold", part.fold)
     return pd.concat(frames, ignore_index=True)
-
-
-def _seconds(histories: list[pd.DataFrame]) -> dict[str, float]:
-    """Of all folds together, see `seconds`."""
-    each = [seconds(history) for history in histories]
-    return {part: sum(one.get(part, 0.0) for one in each) for part in dict.fromkeys(p for one in each for p in one)}
 
 
 def attack_radius(settings: Settings) -> float:
@@ -312,13 +305,14 @@ def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] = DEFAUL
     Args:
         directory: of the run.
         on: "test", or for rankings "validation".
-        ks: cut-offs of rankings.
+        ks: cut-offs of rankings; other tasks have none.
 
     Raises:
         UserError: as `open_run`; or `on` or a cut-off is not allowed.
     """
     directory = Path(directory)
-    if (directory / "config.json").exists() and read_config(directory / "config.json").task != "ranking":
+    if (directory / "config.json").exists() and (task := read_config(directory / "config.json").task) != "ranking":
+        check_cutoffs_apply(task, ks != DEFAULT_KS)
         return label_run.evaluate_run(directory, on)
     config, splits = _open(directory)
     found = []

@@ -92,6 +92,13 @@ def new_table(title: str, *columns: str) -> Table:
     return table
 
 
+def seconds_rows(table: Table, results: dict) -> None:
+    """Add what both models took."""
+    for part, name in (("total", "seconds of training, all seeds"), ("compilation", "seconds of compilation")):
+        found = [results["seconds"][model][part] for model in ("adversarial", "twin")]
+        table.add_row(name, *("not separable" if value is None else f"{value:.1f}" for value in found))
+
+
 def _metrics(results: dict) -> Table:
     models, tests = results["models"], results["tests"]["adversarial against twin"]
     title = f"{results['dataset']}: test, mean over {_over(results)} ± 95% interval; selected on validation"
@@ -161,8 +168,7 @@ def _attacks(results: dict) -> Table:
 def _cost(results: dict) -> Table:
     table = new_table("cost", "", "adversarial", "twin")
     models = ("adversarial", "twin")
-    table.add_row("seconds of training, all seeds", *(f"{results['seconds'][m]['total']:.1f}" for m in models))
-    table.add_row("seconds of compilation", *(f"{results['seconds'][m]['compilation']:.1f}" for m in models))
+    seconds_rows(table, results)
     table.add_row(
         "seconds an epoch and seed",
         *(f"{results['throughput'][m].get('seconds_per_epoch_and_seed', 0):.4f}" for m in models),

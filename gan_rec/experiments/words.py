@@ -23,6 +23,11 @@ def word_counts(texts: np.ndarray) -> csr_array:
         return csr_array((len(texts), 0))
 
 
+def repeated_words(counts: csr_array) -> Int[np.ndarray, " w"]:
+    """Which words stand in more than one of the texts."""
+    return np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) > 1)
+
+
 class WordModel:
     """Log-odds of the label 1 from the words of a text.
 
@@ -37,7 +42,7 @@ class WordModel:
 
     def __init__(self, counts: csr_array, labels: Int[np.ndarray, " N"], *strength: float):
         regression = need("sklearn.linear_model").LogisticRegression
-        self._used = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) > 1)
+        self._used = repeated_words(counts)
         if len(self._used) == 0:
             raise ValueError("no word stands in two texts")
         self._weigh = need("sklearn.feature_extraction.text").TfidfTransformer(sublinear_tf=True)
