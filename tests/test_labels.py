@@ -134,6 +134,7 @@ def test_a_table_as_people_have_it(tmp_path):
     assert table.labels.tolist() == [1, 0, 1, 1, 0]
     assert table.texts.tolist() == ["A soft dress", "", "漂亮的裙子 😀", "A soft dress", ""]
     assert table.notes == (
+        "text: 'item_description'; label: 'is_recommended'",
         "2 of 5 texts are empty; they are kept",
         "1 rows repeat the text and label of another",
         "60.0% of the labels are 1",
@@ -163,6 +164,8 @@ def test_columns_are_joined_and_gzip_is_read(tmp_path):
         ([("a", 1), ("b", 0)], {"label_column": "y"}, "has no label column 'y'; it has 'item_description'"),
         ([("a", 1), ("b", 0)], {"text_columns": ["is_recommended"]}, "cannot be a text or feature column too"),
         ([("a", 1), ("b", 0)], {"feature_columns": ["age"]}, "has no feature column 'age'"),
+        ([("a", 1), ("b", 0)], {"feature_columns": ["age", "age"]}, "the feature column 'age' is given twice"),
+        ([("a", 1), ("b", 0)], {"text_columns": ["t", "t"]}, "the text column 't' is given twice"),
     ],
 )
 def test_mistakes_in_a_table_are_named(tmp_path, rows, options, message):
@@ -189,14 +192,58 @@ def test_a_row_longer_than_the_header_is_named(tmp_path):
         read_labelled(tmp_path / "x.csv")
 
 
-def test_features_learn_from_training_alone():
-    features = Features(pd.DataFrame({"age": ["10", "30", ""], "kind": ["a", "b", "a"]}))
-    made = features(pd.DataFrame({"age": ["20", "", "40"], "kind": ["b", "c", "a"]}))
+def with_features(path, **features):
+    """A table of these columns and of texts and labels."""
+    n = len(next(iter(features.values())))
+    pd.DataFrame({"item_description": "a dress", "is_recommended": np.arange(n) % 2} | features).to_csv(
+        path, index=False
+    )
+    return read_labelled(path, feature_columns=list(features))
+
+
+def test_features_learn_from_training_alone(tmp_path):
+    table = with_features(tmp_path / "x.csv", age=["10", "30", "", "20", "", "40"], kind=list("ababca"))
+    features = Features(table.take(np.arange(3)).columns)
+    made = features(table.take(np.arange(3, 6)).columns)
     np.testing.assert_allclose(made, [[0, 0, 1], [0, 0, 0], [2, 1, 0]], atol=1e-6)
     with pytest.raises(UserError, match="'id' has 101 categories; at most 100"):
-        Features(pd.DataFrame({"id": [f"x{i}" for i in range(101)]}))
-    with pytest.raises(UserError, match="'age' has infinite numbers"):
-        Features(pd.DataFrame({"age": ["1", "inf"]}))
+        with_features(tmp_path / "x.csv", id=[f"x{i}" for i in range(101)])
+    with pytest.raises(UserError, match="'age' has infinite numbers, the first is '-inf' in row 2 of the data"):
+        with_features(tmp_path / "x.csv", age=["1", "-inf"])
+
+
+def test_what_kind_a_feature_is_the_whole_column_says(tmp_path):
+    missing = with_features(tmp_path / "x.csv", age=["10", "NA", "30", "n/a", "NaN", "null"], size=["1", "2", "L"] * 2)
+    assert missing.notes[-2:] == ("age: numbers, 4 missing", "size: 3 categories")
+    np.testing.assert_array_equal(missing.columns.age, [10, np.nan, 30, np.nan, np.nan, np.nan])
+    numbers_alone = missing.take(np.array([0, 1, 3, 4]))  # sizes 1 and 2 only, as a small training part may have
+    features = Features(numbers_alone.columns)
+    assert list(features.means) == ["age"] and features.categories == {"size": ["1", "2"]}
+    none = Features(missing.take(np.array([1, 3])).columns)(missing.columns)
+    assert np.isfinite(none).all()
+
+
+def test_the_columns_that_the_documentation_names_come_first(tmp_path):
+    columns = ("Review Text", "Recommended IND", "item_description", "is_recommended")
+    table = read_labelled(write(tmp_path / "x.csv", [("a", 1, "own a", 0), ("b", 0, "own b", 1)], columns))
+    assert table.texts.tolist() == ["own a", "own b"] and table.labels.tolist() == [0, 1]
+    known = read_labelled(write(tmp_path / "y.csv", [("a", 1), ("b", 0)], columns[:2]))
+    assert known.texts.tolist() == ["a", "b"] and known.notes[0] == "text: 'Review Text'; label: 'Recommended IND'"
+
+
+@pytest.mark.parametrize("suffix", ["zip", "xz", "zst", "bz2"])
+def test_other_ways_of_packing_are_refused_by_name(tmp_path, suffix):
+    (tmp_path / f"x.csv.{suffix}").write_bytes(b"packed")
+    with pytest.raises(UserError, match=rf"is packed as .{suffix}; allowed: plain CSV, or packed as .gz"):
+        read_labelled(tmp_path / f"x.csv.{suffix}")
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_another_separator_is_named(tmp_path, separator, name):
+    lines = ["item_description", "is_recommended"], ["A dress, love, it", "1"], ["A coat", "0"]
+    (tmp_path / "x.csv").write_text("\n".join(separator.join(line) for line in lines))
+    with pytest.raises(UserError, match=f"is separated by {name}; it must be separated by commas"):
+        read_labelled(tmp_path / "x.csv")
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from gan_rec.files import cache_folder, sha256
 
 _LABELS = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, "no": 0}
 TEXT_COLUMN, LABEL_COLUMN = "item_description", "is_recommended"
-# Text and label column of tables that are known by the names that their authors gave these.
+# Text and label column of tables that are known by the names that their authors gave these, for want of the usual ones.
 _KNOWN = (("Review Text", "Recommended IND"),)
 NAMED_TABLES = ("womens-clothing",)  # folders below $GAN_REC_DATA or the cache
 _MOST_CATEGORIES = 100
+_MISSING = ("", "na", "n/a", "nan", "null")
+_PACKED = (".zip", ".xz", ".zst", ".bz2", ".tar", ".tgz", ".tar.gz", ".7z")  # what pandas would unpack, and the like
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class LabelledTexts:
         texts: `[N]` str; a missing one is empty.
         labels: `[N]`, 0 or 1.
         known: `[N]`, whether training may see the label.
-        columns: `[N]` rows of further columns, as read.
+        columns: `[N]` rows of further columns: numbers, NaN where missing, or categories, empty where missing.
         notes: what was noticed while reading.
         sha256: of the file.
     """
@@ -72,26 +74,31 @@ def read_labelled(
 
     Args:
         path: of the file or folder, or the name of a table (NAMED_TABLES).
-        text_columns: columns whose texts are joined, by default `item_description`.
-        label_column: by default `is_recommended`; 0/1, true/false or yes/no.
-        feature_columns: further columns, numbers or categories.
+        text_columns: columns whose texts are joined, by default `item_description`; in a table that lacks it but has
+            both columns of a pair in _KNOWN, the text column of that pair.
+        label_column: by default `is_recommended`, else as above; 0/1, true/false or yes/no.
+        feature_columns: further columns: numbers if all values are, else categories. Empty, NA, N/A, NaN and null
+            are missing.
 
     Raises:
-        UserError: no such file or column, a text column of numbers, labels of another kind or all alike.
+        UserError: no such file or column, a packed file other than .gz or one not separated by commas, a column given
+            twice, a text column of numbers, labels of another kind or all alike, infinite numbers, or more than 100
+            categories.
     """
     file = _file(_locate(path))
     table = _read(file)
     text_columns, label_column = _columns(table, file, tuple(text_columns), label_column, tuple(feature_columns))
     texts, empty = _texts(table, text_columns)
     labels = _labels(table[label_column], label_column)
-    notes = []
+    notes = [f"text: {', '.join(map(repr, text_columns))}; label: {label_column!r}"]
     if empty:
         notes.append(f"{empty:,} of {len(texts):,} texts are empty; they are kept")
     repeated = int((pd.DataFrame({"text": texts, "label": labels}).duplicated() & (texts != "")).sum())
     if repeated:
         notes.append(f"{repeated:,} rows repeat the text and label of another")
     notes.append(f"{labels.mean():.1%} of the labels are 1")
-    columns = table[list(feature_columns)].reset_index(drop=True)
+    columns = pd.DataFrame({name: _feature(table[name]) for name in feature_columns}, index=table.index)
+    notes += [_feature_note(columns[name]) for name in columns]
     known = np.ones(len(labels), bool)
     return LabelledTexts(file.name.split(".")[0], texts, labels, known, columns, tuple(notes), sha256(file))
 
@@ -137,13 +144,16 @@ def _file(path: Path) -> Path:
 
 
 def _read(file: Path) -> pd.DataFrame:
+    packed = next((suffix for suffix in _PACKED if file.name.lower().endswith(suffix)), None)
+    if packed:
+        raise UserError(f"{file} is packed as {packed}; allowed: plain CSV, or packed as .gz")
     try:
         # As text, so that a label "yes" and an id "007" stay what they are; only an empty field is missing.
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header loses its end
-            return pd.read_csv(
-                file, dtype=str, keep_default_na=False, encoding="utf-8", on_bad_lines="error", index_col=False
-            )
+            how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8", "index_col": False}
+            _check_separator(pd.read_csv(file, nrows=0, **how).columns, file)
+            return pd.read_csv(file, on_bad_lines="error", **how)
     except pd.errors.ParserWarning as error:
         raise UserError(f"{file} has rows longer than its header; put texts with commas in quotes") from error
     except UnicodeDecodeError as error:
@@ -152,9 +162,22 @@ def _read(file: Path) -> pd.DataFrame:
         raise UserError(f"cannot read {file} as CSV: {str(error).strip()}") from error
 
 
+def _check_separator(header: pd.Index, file: Path) -> None:
+    found = {"\t": "tabs", ";": "semicolons"}
+    for separator, name in found.items():
+        if len(header) == 1 and separator in header[0]:
+            raise UserError(f"{file} is separated by {name}; it must be separated by commas")
+
+
 def _columns(table: pd.DataFrame, file: Path, texts: tuple, label: str | None, features: tuple) -> tuple[tuple, str]:
-    known = next((names for names in _KNOWN if set(names) <= set(table.columns)), (TEXT_COLUMN, LABEL_COLUMN))
-    texts, label = texts or (known[0],), label or known[1]
+    usual = TEXT_COLUMN, LABEL_COLUMN
+    known = next((names for names in _KNOWN if set(names) <= set(table.columns)), usual)
+    default = [own if own in table.columns else other for own, other in zip(usual, known, strict=True)]
+    texts, label = texts or (default[0],), label or default[1]
+    for kind, names in (("text", texts), ("feature", features)):
+        if len(set(names)) < len(names):
+            twice = next(name for n, name in enumerate(names) if name in names[:n])
+            raise UserError(f"the {kind} column {twice!r} is given twice")
     for kind, name in [*(("text", t) for t in texts), ("label", label), *(("feature", f) for f in features)]:
         if name not in table.columns:
             raise UserError(
@@ -190,38 +213,61 @@ def _labels(column: pd.Series, name: str) -> Int[np.ndarray, " N"]:
     return labels.to_numpy(np.int32)
 
 
+def _feature(column: pd.Series) -> pd.Series:
+    """A further column as numbers, if all of its values are, or as categories; see `LabelledTexts`."""
+    values = column.fillna("").str.strip()
+    values = values.where(~values.str.lower().isin(_MISSING), "")
+    numbers = pd.to_numeric(values, errors="coerce")
+    if np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers))[0])
+        raise UserError(
+            f"feature column {column.name!r} has infinite numbers, the first is {values.iloc[row]!r} in row {row + 1} "
+            "of the data"
+        )
+    if (values != "").any() and numbers[values != ""].notna().all():
+        return numbers.astype(float)
+    if (n := len(_categories(values))) > _MOST_CATEGORIES:
+        raise UserError(
+            f"feature column {column.name!r} has {n:,} categories; at most {_MOST_CATEGORIES} are allowed, or numbers"
+        )
+    return values
+
+
+def _feature_note(column: pd.Series) -> str:
+    if column.dtype == float:
+        missing = int(column.isna().sum())
+        return f"{column.name}: numbers" + (f", {missing:,} missing" if missing else "")
+    return f"{column.name}: {len(_categories(column))} categories"
+
+
+def _categories(column: pd.Series) -> list[str]:
+    return sorted(set(column) - {""})
+
+
 class Features:
     """Further columns as numbers: standardised, or one column for each category; learned from the training part.
 
-    A column is a category unless all of its values are numbers. Missing numbers become the mean, and categories that
-    training has not seen become zeros.
+    Missing numbers become the mean, and categories that training has not seen become zeros.
 
-    Raises:
-        UserError: a column with more than 100 categories, or with infinite numbers.
+    Args:
+        columns: of `LabelledTexts`.
     """
 
     def __init__(self, columns: pd.DataFrame):
         self.means, self.scales, self.categories = {}, {}, {}
         for name in columns:
-            filled = columns[name][columns[name].str.strip() != ""]
-            numbers = pd.to_numeric(filled, errors="coerce")
-            if np.isinf(numbers).any():
-                raise UserError(f"feature column {name!r} has infinite numbers")
-            if len(filled) and numbers.notna().all():
-                self.means[name], self.scales[name] = float(numbers.mean()), float(numbers.std(ddof=0)) or 1.0
+            if columns[name].dtype != float:
+                self.categories[name] = _categories(columns[name])
                 continue
-            self.categories[name] = sorted(filled.unique())
-            if len(self.categories[name]) > _MOST_CATEGORIES:
-                raise UserError(
-                    f"feature column {name!r} has {len(self.categories[name]):,} categories; at most "
-                    f"{_MOST_CATEGORIES} are allowed, or numbers"
-                )
+            numbers = columns[name].dropna()
+            self.means[name] = float(numbers.mean()) if len(numbers) else 0.0
+            self.scales[name] = (float(numbers.std(ddof=0)) if len(numbers) else 0.0) or 1.0
 
     def __call__(self, columns: pd.DataFrame) -> Float[np.ndarray, "N F"]:
         """The columns of any part."""
         made = [np.zeros((len(columns), 0), np.float32)]
         for name, mean in self.means.items():
-            numbers = pd.to_numeric(columns[name], errors="coerce").fillna(mean)
+            numbers = columns[name].fillna(mean)
             made.append(((numbers - mean) / self.scales[name]).to_numpy(np.float32)[:, None])
         for name, values in self.categories.items():
             made.append((columns[name].to_numpy()[:, None] == np.array(values, object)).astype(np.float32))
