@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import gan_rec
+from gan_rec.errors import UserError
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.labels import evaluate_labels
 from gan_rec.robustness.words import substitute
@@ -75,10 +76,16 @@ def main() -> None:
         with open(RESULTS, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
     twin = models["twin"]
-    shown = substitute(twin.encoder, twin.classifier(), data.texts[:5].tolist(), data.labels[:5], options.radius[-1])
+    shown = substitute(
+        twin.encoder, twin.classifier(), data.texts[:5].tolist(), data.labels[:5], options.radius[-1],
+        longest=twin.longest,
+    )  # fmt: skip
     for before, after in zip(data.texts[:5], shown.texts, strict=True):
         print(f"- {before}\n+ {after}\n")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from error

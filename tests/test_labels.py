@@ -417,6 +417,8 @@ def test_the_whole_task(table, tmp_path, bag_of_words, capsys):
     mine = per_text[(per_text.model == "twin") & (per_text.fold == 2) & (per_text.seed == 1)]
     np.testing.assert_allclose(told[1], mine.probability, atol=1e-5)
     assert models["twin"].thresholds.shape == (2,)
+    with pytest.raises(UserError, match="must be a list of texts, got one text, 'a dress'"):
+        models["twin"].predict("a dress")
     with pytest.raises(UserError, match="fold 3 is not possible: the run has 2"):
         gan_rec.open_texts(out, fold=3)
 

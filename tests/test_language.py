@@ -68,6 +68,41 @@ def test_any_text_has_a_finite_vector(minilm, text):
 def test_what_is_no_text_is_refused(minilm):
     with pytest.raises(UserError, match="texts must be str, got 3 at position 1"):
         minilm.encode(["one", 3])
+    for read in (minilm.encode, minilm.tokens):
+        with pytest.raises(UserError, match="must be a list of texts, got one text, 'A soft'"):
+            read("A soft")
+
+
+@pytest.mark.parametrize("longest", [1, 2])
+def test_a_length_without_room_for_words_is_refused(minilm, longest):
+    with pytest.raises(UserError, match=f"longest must be above 2, as many special tokens .*, got {longest}"):
+        minilm.padded(["one two three"], longest)
+    assert minilm.padded(["one two three"], 3)[1].tolist() == [3]
+
+
+def test_a_model_of_any_number_of_positions_reads_long_texts(minilm):
+    import dataclasses
+
+    model = jax.tree.map(lambda x: x, minilm.model)
+    model.position_embedding = nnx.Param(model.position_embedding[...][:20])  # 17 to 20 tokens would be padded to 32
+    short = dataclasses.replace(minilm, model=model, longest=20)
+    assert np.isfinite(short.encode(["word " * 50, "word"], progress=False)).all()
+    assert short.padded(["word " * 50], 20)[0].shape == (1, 20) and short.padded(["word"], 20)[0].shape == (1, 8)
+
+
+def test_only_the_newest_states_are_kept(minilm, tmp_path):
+    import dataclasses
+    import os
+
+    encoder = dataclasses.replace(minilm, cache=tmp_path)
+    for age, name in ((30, "a"), (20, "b"), (10, "c")):
+        file = tmp_path / f"states-{name}.npy"
+        file.touch()
+        os.utime(file, (1e9 - age, 1e9 - age))
+    (tmp_path / "vectors.sqlite").touch()
+    first, _ = encoder.states(["some text"], 1, 8, progress=False)
+    (new,) = {file.name for file in tmp_path.iterdir()} - {"states-c.npy", "vectors.sqlite"}
+    np.testing.assert_array_equal(np.load(tmp_path / new), first)
 
 
 def test_no_text_at_all(minilm):
@@ -107,7 +142,7 @@ def test_cached_vectors_are_not_computed_again(minilm, tmp_path, monkeypatch):
 def test_batches_hold_every_text_once_in_few_shapes():
     lengths = np.random.default_rng(0).integers(1, 300, 1000)
     seen, shapes = [], set()
-    for which, length in batches(lengths, 1024):
+    for which, length in batches(lengths, 1024, 512):
         assert length in LENGTHS
         real = which[which >= 0]
         assert (lengths[real] <= length).all()
@@ -118,7 +153,7 @@ def test_batches_hold_every_text_once_in_few_shapes():
 
 
 def test_few_texts_make_a_small_batch():
-    ((which, length),) = batches(np.array([9, 12, 10]), 1024)
+    ((which, length),) = batches(np.array([9, 12, 10]), 1024, 512)
     assert (which.tolist(), length) == ([1, 2, 0, -1], 16)
 
 
@@ -177,6 +212,7 @@ def test_another_architecture_is_refused(folder):
         ("config.json", {"position_embedding_type": "relative_key"}, "unknown position_embedding_type 'relative_key'"),
         ("sentence_bert_config.json", [], "must hold a JSON object"),
         ("sentence_bert_config.json", {"max_seq_length": None}, "max_seq_length must be a number above 0, got None"),
+        ("sentence_bert_config.json", {"max_seq_length": 2}, "max_seq_length must be above 2, as many special tokens"),
         ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length must be a number above 0, got 0"),
         ("modules.json", {}, "must hold a JSON list"),
     ],

@@ -7,9 +7,10 @@ import pytest
 from flax import nnx
 from test_language import installed
 
+from gan_rec.errors import UserError
 from gan_rec.language import load_encoder
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
-from gan_rec.robustness.words import Reading, logits_of_words, neighbours, substitute, word_shares
+from gan_rec.robustness.words import Reading, in_pieces, logits_of_words, neighbours, substitute, word_shares
 
 TEXTS = [
     "This is a beautiful dress, I love the soft fabric and the bright colour.",
@@ -88,6 +89,35 @@ def test_words_of_a_byte_level_vocabulary_have_neighbours():
     found = neighbours(decoder, ids, 5, 0.2)
     words = [decoder.tokenizer.id_to_token(n) for n in found[0] if n >= 0]
     assert len(words) > 1 and all(word.startswith("\u0120") for word in words) and (found[1:] == -1).all()
+
+
+def test_words_in_pieces_are_no_words(encoder, head):
+    text = "a beautifulness of dresses, unbuttonable"
+    tokens = encoder.tokens(["one", text])
+    split = in_pieces(encoder, tokens)
+    names = [encoder.tokenizer.id_to_token(int(n)) for n in tokens.ids]
+    assert [name for name, own in zip(names, split, strict=True) if own][0] == "beautiful"
+    assert not split[names.index("one")] and not split[names.index("dresses")]
+    found = substitute(encoder, head, [text], LABELS[:1], 2.0, least=0.2)
+    assert found.changed[0] > 0 and "beautifulness" in found.texts[0] and "unbuttonable" in found.texts[0]
+
+
+def test_words_in_pieces_of_a_byte_level_vocabulary():
+    installed("smollm2")
+    decoder = load_encoder("smollm2", cache=False)
+    tokens = decoder.tokens(["a unbeautifulness\nof dresses.", "of"])
+    names = [decoder.tokenizer.id_to_token(int(n)) for n in tokens.ids]
+    split = dict(zip(names, in_pieces(decoder, tokens), strict=True))
+    assert split["\u0120un"] and not split["ness"] and not split["\u0120dresses"] and not split["a"]
+
+
+def test_a_model_that_reads_more_than_texts_is_not_attacked_by_texts(encoder):
+    for more in (TextClassifier(384, features=2, head=(), rngs=nnx.Rngs(0)),
+                 TextClassifier(384, features=1, scored=True, rngs=nnx.Rngs(0))):  # fmt: skip
+        with pytest.raises(UserError, match="this model reads further columns too"):
+            substitute(encoder, more, TEXTS, LABELS, 0.1)
+        with pytest.raises(UserError, match="this model reads further columns too"):
+            word_shares(encoder, more, TEXTS, LABELS)
 
 
 def test_a_ball_of_radius_0_changes_nothing(encoder, head):

@@ -16,6 +16,8 @@ from gan_rec.experiments.label_run import open_labels
 from gan_rec.experiments.labels import LabelSplit, read_inputs
 from gan_rec.experiments.settings import Settings
 from gan_rec.language import Encoder, load_encoder
+from gan_rec.language.encode import check_texts
+from gan_rec.recommenders.text_classifier import check_text_alone
 from gan_rec.train.fit import Fit
 from gan_rec.train.tasks import predict
 
@@ -49,10 +51,10 @@ class TextModel:
             progress: show it, on stderr.
 
         Raises:
-            UserError: the models read further columns too, which a text alone does not have.
+            UserError: these are no texts; or the models read further columns too, which a text alone does not have.
         """
-        if self.split.train.features.shape[1]:
-            raise UserError("this model reads further columns too, so it cannot tell the label of a text alone")
+        check_texts(texts)
+        check_text_alone(self.split.train.features.shape[1])
         n = len(texts)
         if n == 0:
             return np.zeros((len(self.fit.final.epoch), 0), np.float32)

@@ -22,6 +22,7 @@ from gan_rec.language.transformer import POOLING, pool
 from gan_rec.progress import Progress
 
 _TOKENS_IN_BATCH = 2048  # larger batches are no faster on a CPU
+_STATES_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,12 @@ class Encoder(Loaded):
         return self.model.word_embedding[...].shape[-1]
 
     def tokens(self, texts: Sequence[str], longest: int | None = None) -> Tokens:
-        """Token ids of every text, at most `longest`, or what the model can read."""
+        """Token ids of every text, at most `longest`, or what the model can read.
+
+        Raises:
+            UserError: something that is no text, or no token but the special ones has room.
+        """
+        check_texts(texts)
         return tokenise(self.tokenizer, texts, min(longest or self.longest, self.longest))
 
     def encode(self, texts: Sequence[str], *, progress: bool = True) -> Float[np.ndarray, "N D"]:
@@ -53,9 +59,7 @@ class Encoder(Loaded):
         Raises:
             UserError: something that is no text.
         """
-        for n, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise UserError(f"texts must be str, got {text!r} at position {n}")
+        check_texts(texts)
         different = list(dict.fromkeys(texts))
         cache = self._cache()
         known = cache.get(different) if cache else {}
@@ -67,7 +71,7 @@ class Encoder(Loaded):
     def _encode_new(self, new: list[str], known: dict, cache: VectorCache | None, shown: Progress) -> None:
         tokens = self.tokens(new)
         bar, done = shown.add("encoding texts", 0, len(new)), 0
-        for which, length in batches(tokens.lengths(), _TOKENS_IN_BATCH):
+        for which, length in batches(tokens.lengths(), _TOKENS_IN_BATCH, self.longest):
             ids, mask = tokens.padded(which, length)
             vectors = np.asarray(_vectors(self.model, ids, mask, self.pooling, self.normalised))
             real = which >= 0
@@ -86,7 +90,8 @@ class Encoder(Loaded):
         Args:
             texts: N of them.
             below: how many layers come before.
-            longest: the most tokens; T is the least of `tokens.LENGTHS` that all texts fit into.
+            longest: the most tokens; T is the least of `tokens.LENGTHS` that all texts fit into, or all that the model
+                reads.
             progress: show it, on stderr.
         """
         ids, lengths = self.padded(texts, longest)
@@ -99,7 +104,7 @@ class Encoder(Loaded):
         made = np.zeros((*ids.shape, self.dim), np.float16)
         with Progress(enabled=progress) as shown:
             bar, done = shown.add("reading texts", 0, len(texts)), 0
-            for which, length in batches(lengths, _TOKENS_IN_BATCH):
+            for which, length in batches(lengths, _TOKENS_IN_BATCH, self.longest):
                 own = which[which >= 0]
                 mask = (np.arange(length) < np.where(which >= 0, lengths[which], 0)[:, None]).astype(np.float32)
                 # Padding rows are text -1, the last one, without tokens.
@@ -111,13 +116,15 @@ class Encoder(Loaded):
             with contextlib.suppress(OSError):  # a full disk only means that they are made again next time
                 keep.parent.mkdir(parents=True, exist_ok=True)
                 write_array(keep, made)
+                _forget(keep.parent)
         return made, lengths
 
     def padded(self, texts: Sequence[str], longest: int) -> tuple[Int[np.ndarray, "N T"], Int[np.ndarray, " N"]]:
         """Token ids of every text, at most `longest`, and how many they are."""
         tokens = self.tokens(texts, longest)
         lengths = tokens.lengths()
-        return tokens.padded(np.arange(len(texts)), bucket(int(lengths.max(initial=1))))[0], lengths
+        width = bucket(int(lengths.max(initial=1)), self.longest)
+        return tokens.padded(np.arange(len(texts)), width)[0], lengths
 
     def _states_file(self, ids: np.ndarray, below: int) -> Path | None:
         if self.cache is None:
@@ -130,6 +137,21 @@ class Encoder(Loaded):
             return None
         kind = f"{self.sha256[:16]}-{self.pooling}-{self.longest}{'-unit' if self.normalised else ''}"
         return VectorCache(self.cache / f"{kind}.sqlite", self.dim)
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise UserError unless these are texts, and not one text, whose letters would pass for some."""
+    if isinstance(texts, str):
+        raise UserError(f"texts must be a list of texts, got one text, {texts[:40]!r}: put it in brackets")
+    for n, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"texts must be str, got {text!r} at position {n}")
+
+
+def _forget(folder: Path) -> None:
+    """Keep the newest files of states only: of some thousand texts each has gigabytes."""
+    for file in sorted(folder.glob("states-*.npy"), key=lambda file: file.stat().st_mtime)[:-_STATES_KEPT]:
+        file.unlink(missing_ok=True)
 
 
 @partial(jax.jit, static_argnames="below")

@@ -12,6 +12,7 @@ from flax import nnx
 from gan_rec.errors import UserError
 from gan_rec.files import sha256
 from gan_rec.language.bert import ACTIVATIONS, BertConfig, zeros
+from gan_rec.language.tokens import truncate
 
 LONGEST = 512
 
@@ -186,7 +187,7 @@ def _tokenizer(path: Path, longest: int):
     except Exception as error:  # its errors are plain Exception
         raise UserError(f"{path} is damaged or of another kind: {error}") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(longest)
+    truncate(tokenizer, longest, f"{path.parent / 'sentence_bert_config.json'}: max_seq_length")
     return tokenizer
 
 

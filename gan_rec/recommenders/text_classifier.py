@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from gan_rec.adversaries.ball import direction
 from gan_rec.data.samples import TextBatch
+from gan_rec.errors import UserError
 from gan_rec.language.transformer import Stack, pool
 
 Rows = tuple[Float[Array, "B R"], Float[Array, "0 _"]]  # of texts, and none of items
@@ -35,6 +36,17 @@ class Head(nnx.Module):
         for layer in self.hidden:
             states = nnx.relu(layer(states))
         return self.out(states)[:, 0]
+
+    @property
+    def n_inputs(self) -> int:
+        """D + F."""
+        return (*self.hidden, self.out)[0].kernel.shape[-2]
+
+
+def check_text_alone(n_features: int) -> None:
+    """Raise UserError if a classifier reads further columns, F of them."""
+    if n_features:
+        raise UserError("this model reads further columns too, so it cannot tell the label of a text alone")
 
 
 class TextClassifier(nnx.Module):

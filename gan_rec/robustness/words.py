@@ -13,11 +13,12 @@ from gan_rec import losses
 from gan_rec.adversaries.ball import direction
 from gan_rec.data.samples import TextBatch
 from gan_rec.language.encode import Encoder
-from gan_rec.language.tokens import batches, bucket
+from gan_rec.language.tokens import Tokens, batches, bucket
 from gan_rec.language.transformer import Stack, pool
-from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
+from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier, check_text_alone
 
 _TOKENS_IN_BATCH = 2048
+_MARK = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"
 
 
 class Reading(NamedTuple):
@@ -62,11 +63,9 @@ def neighbours(encoder: Encoder, tokens: Int[np.ndarray, " n"], k: int, least: f
     Only whole words of letters have neighbours and are some. A word's other forms (its case, its plural) are mostly
     among them, its opposites sometimes too: embeddings of words do not know better.
     """
-    names = [encoder.tokenizer.id_to_token(n) or "" for n in range(encoder.tokenizer.get_vocab_size())]
-    # Byte-level vocabularies mark words that follow a space; what has no mark there begins a text or ends a word.
-    mark = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"
-    marked = any(name.startswith(mark) for name in names)
-    bare = [name.removeprefix(mark) if name.startswith(mark) or not marked else "" for name in names]
+    names, marked = _names(encoder)
+    # What has no mark where others have one begins a text or ends a word.
+    bare = [name.removeprefix(_MARK) if name.startswith(_MARK) or not marked else "" for name in names]
     letters = np.array([name.isalpha() and name.isascii() and len(name) > 1 for name in bare])
     table = np.asarray(encoder.model.word_embedding[...])[: len(names)]
     table = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
@@ -78,6 +77,28 @@ def neighbours(encoder: Encoder, tokens: Int[np.ndarray, " n"], k: int, least: f
         best = np.argsort(-cosines, axis=1)[:, :k]
         near = np.take_along_axis(cosines, best, axis=1) >= least
         found[first : first + 1024] = np.where(near & letters[own][:, None], best, -1)
+    return found
+
+
+def _names(encoder: Encoder) -> tuple[list[str], bool]:
+    """The tokens of the vocabulary, and whether it is a byte-level one, which marks words that follow a space."""
+    names = [encoder.tokenizer.id_to_token(n) or "" for n in range(encoder.tokenizer.get_vocab_size())]
+    return names, any(name.startswith(_MARK) for name in names)
+
+
+def in_pieces(encoder: Encoder, tokens: Tokens) -> Bool[np.ndarray, " total"]:
+    """Whether the token after each token of a text goes on with its word, so that it is no whole word."""
+    names, marked = _names(encoder)
+    # Byte-level vocabularies write blanks and control characters as these letters, the mark among them.
+    blanks = {chr(n) for n in range(0x100, ord(_MARK) + 1)}
+    goes_on = np.array(
+        [
+            name.startswith("##") or (marked and name[:1].isalpha() and name[0] not in blanks)
+            for name in names
+        ]
+    )  # fmt: skip
+    found = np.append(goes_on[tokens.ids[1:]], False)[: len(tokens.ids)]
+    found[tokens.starts[1:][tokens.lengths() > 0] - 1] = False  # what follows is another text
     return found
 
 
@@ -116,7 +137,8 @@ def substitute(
 
     The ball is the one of attacks on word embeddings: the embeddings of a text, taken as one vector, move by at most
     `radius` times their length. Replacements are chosen by the first-order change of the loss (HotFlip, Ebrahimi et
-    al., ACL 2018, section 3), half of the budget at a time. Where they did not raise the loss the text stays.
+    al., ACL 2018, section 3), half of the budget at a time. Where they did not raise the loss the text stays. Words
+    that the language model reads in pieces stay too.
 
     Args:
         encoder: the language model.
@@ -128,13 +150,18 @@ def substitute(
         longest: the most tokens that the classifier reads of a text (`TextModel.longest`); None: as many as the
             language model can. What comes after them stays as it is.
         seed: of what is drawn.
+
+    Raises:
+        UserError: the classifier reads further columns, or word scores.
     """
+    check_text_alone(classifier.head.n_inputs - encoder.dim)
     tokens = encoder.tokens(texts, longest)
     known, where = np.unique(tokens.ids, return_inverse=True)
     near = neighbours(encoder, known, k, least)[where]  # of every token, in the order of `tokens.ids`
+    near = np.where(in_pieces(encoder, tokens)[:, None], -1, near)
     made: list = [None] * len(texts)
     key, how = jax.random.key(seed), Reading(encoder.pooling, encoder.normalised)
-    for which, length in batches(tokens.lengths(), _TOKENS_IN_BATCH):
+    for which, length in batches(tokens.lengths(), _TOKENS_IN_BATCH, encoder.longest):
         ids, mask = tokens.padded(which, length)
         candidates = np.full((*ids.shape, k), -1)
         for row, n in enumerate(which):
@@ -163,8 +190,10 @@ def word_shares(
 
     Shares are those of the squared length of the move, so they sum to 1; see `substitute` for the arguments.
     """
+    check_text_alone(classifier.head.n_inputs - encoder.dim)
     tokens = encoder.tokens(texts, longest)
-    ids, mask = tokens.padded(np.arange(len(texts)), bucket(int(tokens.lengths().max(initial=1))))
+    width = bucket(int(tokens.lengths().max(initial=1)), encoder.longest)
+    ids, mask = tokens.padded(np.arange(len(texts)), width)
     how = Reading(encoder.pooling, encoder.normalised)
     slopes = np.asarray(_slopes(encoder.model, classifier, ids, mask, labels.astype(np.float32), how=how))
     squares = np.sum(slopes**2, axis=2)
