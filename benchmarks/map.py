@@ -9,10 +9,12 @@
 Two processes with half of the settings each, on a core each (`XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0
 ...`), are faster than one on two cores, and may write to one file.
 
-On every split both models see ten configurations and read validation only. The first five are the same, the
-recommender alone at three weight decays, then at two other learning rates. From the best of these the twin goes on to
-three finer weight decays and two learning rates, the adversarial model to two radii x two weights of the losses and to
-half the weight decay; each step starts from the best so far. What plays another game than the embedding game
+On every split both models see fifteen configurations and read validation only. The first ten are the same, and without
+the adversary: three weight decays, two other learning rates, then finer steps of both; each step starts from the best
+so far. From there the twin goes on to still finer weight decays and learning rates and half the weight decay, the
+adversarial model to two radii x two weights of the losses and half the weight decay. So whatever the recommender alone
+can reach in ten configurations, both have reached, and a gain is not one of learning rates that only one of them saw.
+What plays another game than the embedding game
 (`vector-critic`: CFGAN; `hardness`: AdvInfoNCE, with matrix factorisation) has a twin of its own, tuned alike. The
 epoch is chosen on validation too, nothing is refitted, and the chosen model reads test once. The gain of a cell is the
 mean over splits of the paired difference in NDCG@20, with its 95% t-interval; p by a paired t-test over splits, and
@@ -36,6 +38,7 @@ import numpy as np
 import tyro
 
 METRIC, K = "NDCG@20", 20
+PLAN = 2  # of tuning; cells of another plan are measured again
 SELECT = {"epochs": 60, "patience": 10, "evaluate_every": 5, "refit": False}
 
 
@@ -93,9 +96,9 @@ class Family:
 
     Args:
         options: of the game.
-        first: what both models begin with.
-        twin: how the twin goes on.
-        adversaries: how the models against each of them go on, in as many configurations.
+        first: what both models begin with, without the adversary.
+        twin: how the twin goes on, in five configurations.
+        adversaries: how the models against each of them go on, in as many.
         only: settings in which they play; in others they cannot, or cost too much. None: all.
     """
 
@@ -106,8 +109,9 @@ class Family:
     only: tuple[str, ...] | None = None
 
 
-_FIRST = grid(weight_decay=(1 / 3, 1.0, 3.0)), grid(learning_rate=(0.5, 2.0))
-_TWIN = grid(weight_decay=(0.6, 1.7)), grid(learning_rate=(0.7, 1.4)), grid(weight_decay=(0.8,))
+_FINER = grid(weight_decay=(0.6, 1.7)), grid(learning_rate=(0.7, 1.4)), grid(weight_decay=(0.8,))
+_FIRST = grid(weight_decay=(1 / 3, 1.0, 3.0)), grid(learning_rate=(0.5, 2.0)), *_FINER
+_TWIN = grid(weight_decay=(0.85, 1.2)), grid(learning_rate=(0.85, 1.2)), _DECAY
 FAMILIES = {
     "embedding": Family(
         {"game": "embedding"},
@@ -123,8 +127,9 @@ FAMILIES = {
     "cfgan": Family(
         {"game": "cfgan", "recommender": "autoencoder", "learning_rate": 2e-3, "weight_decay": 0.1, "zero_weight": 0.1,
          "average": 0.9, "epochs": 100},
-        (grid(zero_weight=(0.3, 1.0, 3.0)), grid(learning_rate=(0.5, 2.0))),
-        (grid(zero_weight=(0.6, 1.7)), grid(learning_rate=(0.7, 1.4)), grid(weight_decay=(3.0,))),
+        (grid(zero_weight=(0.3, 1.0, 3.0)), grid(learning_rate=(0.5, 2.0)), grid(zero_weight=(0.6, 1.7)),
+         grid(learning_rate=(0.7, 1.4)), grid(weight_decay=(3.0,))),
+        (grid(zero_weight=(0.85, 1.2)), grid(learning_rate=(0.85, 1.2, 0.5))),
         {"vector-critic": (
             values(zero_weight=(0.03, 0.1), adversary_learning_rate=(3e-4, 1e-3), alpha=(0.0,)),
             grid(learning_rate=(0.5,)),
@@ -232,7 +237,8 @@ def measure(name: str, setting, adversary: str, twins: Twins, smoke: bool) -> di
         begin = Tuned(first.config | {"adversary": adversary, "alpha": 0.5}, tried=first.tried)
         tuned.append(tune(split, begin, plans, fresh=True, most=1 if smoke else None))
         scores.append(tested(tuned[-1]))
-    row = {"benchmark": "map", "setting": name, "adversary": adversary, "family": ADVERSARIES[adversary]}
+    row = {"benchmark": "map", "plan": PLAN, "setting": name, "adversary": adversary, "family": ADVERSARIES[adversary]}
+    row |= {"splits": len(twins.splits)}
     row |= compare(scores, twins.scores, setting.unit)
     row["cosine_to_gradient"] = cosines(tuned) if "generator" in adversary else None
     row["validation"] = {"adversarial": [t.score for t in tuned], "twin": [t.score for t in twins.tuned]}
@@ -314,8 +320,7 @@ def main(options: Options) -> None:
         options = dataclasses.replace(options, splits=2)
     rows = read(options.output)
     if not options.render:
-        done = {(row["setting"], row["adversary"]) for row in rows}
-        work = list(cells(options, settings, done))
+        work = list(cells(options, settings, done(rows, settings, options)))
         if options.estimate:
             estimate(work, settings, options)
             return
@@ -323,11 +328,29 @@ def main(options: Options) -> None:
     print(map_table.render(rows, options.figure))
 
 
+def done(rows: list[dict], settings: dict, options: Options) -> set[tuple[str, str]]:
+    """Cells that need not be measured again.
+
+    Raises:
+        SystemExit: a cell was measured on another number of splits, and one table cannot show both.
+    """
+    for row in rows:
+        if settings[row["setting"]].unit == "split" and row["splits"] != options.splits:
+            raise SystemExit(
+                f"the file has cells of {row['splits']} splits, asked are {options.splits}: name another file"
+            )
+    return {(row["setting"], row["adversary"]) for row in rows}
+
+
 def read(path: Path | None) -> list[dict]:
-    """Cells that are finished."""
+    """Cells of this plan that are finished; a line that was not written to its end is left out."""
     if path is None or not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    rows = [json.loads(line) for line in text.split("\n")[:-1]]
+    return [row for row in rows if row["plan"] == PLAN]
 
 
 def run(work: list[tuple[str, str, list[str]]], settings: dict, options: Options) -> list[dict]:
@@ -386,7 +409,7 @@ def estimate(work: list[tuple[str, str, list[str]]], settings: dict, options: Op
                 gan_rec.fit(split, progress=False, **config | {"epochs": epochs})
                 spent.append(time.process_time() - begin)
             epoch = spent[1] / 15
-            seconds = spent[0] + epoch * config["epochs"] * n * (10 if adversary == "twin" else 5)
+            seconds = spent[0] + epoch * config["epochs"] * n * (15 if adversary == "twin" else 5)
             total += seconds
             line = f"{name}: {adversary} {epoch:.3f} s an epoch, {seconds:.0f} s; together {total / 60:.1f} minutes"
             print(f"{line} of processors", flush=True)

@@ -84,6 +84,15 @@ def test_restricted_ranking_against_numpy():
             assert items[s, row][np.isfinite(values[s, row])].tolist() == expected
 
 
+def test_a_model_that_knows_nothing_of_cold_items_ranks_them_in_no_order_of_their_indices():
+    models = jax.tree.map(lambda x: x[None], Fixed(np.zeros((2, 40))))
+    seen, candidates = to_device(interactions([(0, 39)], 2, 40)), np.arange(40) >= 10
+    (items,), _ = top_items(models, seen, np.arange(2), 29, candidates=candidates)
+    assert set(items[0]) == set(range(10, 39)) and (np.diff(items[0]) < 0).any()
+    again, _ = top_items(models, seen, np.arange(2), 29, candidates=candidates)
+    np.testing.assert_array_equal(again[0], items)
+
+
 # Cold items in training.
 
 

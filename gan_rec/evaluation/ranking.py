@@ -34,8 +34,9 @@ def top_items(
         candidates: `[I]` bool, the items to be ranked; None: all.
 
     Returns:
-        Item indices, best first, and their scores. Ties go to the lowest index. Where a user has fewer than K unseen
-        items the rest has score -inf.
+        Item indices, best first, and their scores. Ties go to the lowest index, or with `candidates` to an order that
+        was drawn once: of new items whole models may say the same, and indices often follow popularity. Where a user
+        has fewer than K unseen items the rest has score -inf.
 
     Raises:
         FloatingPointError: a score is not a number; `lax.top_k` would rank it first.
@@ -43,8 +44,8 @@ def top_items(
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     chunk = max(1, min(len(users), _CHUNK_BYTES // (4 * n_seeds * seen.n_items)))
     padded = np.pad(users, (0, -len(users) % chunk), mode="edge").reshape(-1, chunk)
-    candidates = None if candidates is None else jnp.asarray(candidates)
-    items, scores = _rank(recommenders, seen, candidates, jnp.asarray(padded), k, side)
+    ranked = None if candidates is None else np.random.default_rng(0).permutation(np.flatnonzero(candidates))
+    items, scores = _rank(recommenders, seen, ranked, jnp.asarray(padded), k, side)
     items, scores = (np.asarray(x).reshape(n_seeds, -1, k)[:, : len(users)] for x in (items, scores))
     if np.isnan(scores).any():
         raise FloatingPointError("a recommender scored an item with NaN")
@@ -52,14 +53,17 @@ def top_items(
 
 
 @partial(jax.jit, static_argnames=("k", "side"))
-def _rank(recommenders, seen: Positives, candidates, chunks: Int[Array, "chunks n"], k: int, side: str):
+def _rank(recommenders, seen: Positives, ranked, chunks: Int[Array, "chunks n"], k: int, side: str):
     recommenders = jax.vmap(lambda recommender: on_graph(recommender, seen))(recommenders)
 
     def rank(recommender, users, history):
         recommender = flip(recommender, seen, side)
         scores = recommender.score(recommender.users(users, history), recommender.items())
-        left_out = history > 0 if candidates is None else (history > 0) | ~candidates
-        return jax.lax.top_k(jnp.where(left_out, -jnp.inf, scores), k)
+        scores = jnp.where(history > 0, -jnp.inf, scores)
+        if ranked is None:
+            return jax.lax.top_k(scores, k)
+        best, places = jax.lax.top_k(scores[:, ranked], k)
+        return best, ranked[places]
 
     def rank_chunk(users):
         return jax.vmap(rank, in_axes=(0, None, None))(recommenders, users, seen.history(users))
