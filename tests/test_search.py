@@ -19,6 +19,7 @@ from gan_rec.experiments.config import read_config
 from gan_rec.experiments.fitting import training
 from gan_rec.experiments.models import ALL, ClosedForm, Goal, Scored, Trained, model, models
 from gan_rec.experiments.search import Search, search
+from gan_rec.experiments.settings import Settings
 from gan_rec.progress import Progress
 from gan_rec.recommenders.baselines import BASELINES, EASE
 from gan_rec.space import OneOf, Whole
@@ -52,13 +53,20 @@ def test_names():
         models(())
 
 
+def untuned(each, option):
+    """The value that a model has where nobody sets it."""
+    if each.closed:
+        return getattr(each.make(), option)
+    return getattr(Settings(recommender=each.recommender, adversary=each.adversary or "fgm").resolved(), option)
+
+
 @pytest.mark.parametrize("name", [*ALL, "mf+generator", "autoencoder+fgm"])
 def test_defaults_lie_in_the_space(name, small_split):
     each = model(name)
     space, defaults = each.space(small_split), each.defaults(small_split)
     assert set(space) == set(defaults)
     for option, part in space.items():
-        assert part.nearest(defaults[option]) == defaults[option]
+        assert defaults[option] == part.nearest(untuned(each, option))
     if name != "popularity":
         assert space
 
@@ -208,6 +216,15 @@ def test_one_diverging_trial_takes_no_other_with_it_and_hopeless_ones_end_early(
         elif trial.state.name == "PRUNED":  # not before a third of the epochs, and worse than most
             assert 3 <= trial.last_step < 9 and trial.params["learning_rate"] < found.score
     assert any(n > 1 for n in Made.calls)
+
+
+def test_no_trial_of_a_mix_is_given_up_by_the_curve_of_its_user_side(small_split, tmp_path, monkeypatch):
+    """The rates are those of the user side alone, so they say little of what the trial is scored by."""
+    made = Made("mf")
+    monkeypatch.setattr(Made, "curved", Trained("mix").curved)
+    found = search(made, small_split, Search(24, 4, Goal(epochs=9)), tmp_path / "s.log", QUIET)
+    assert found.trials["given up"] == 0 and found.trials["finished"] > 0
+    assert Trained("mf").curved and Trained("mf", "fgm").curved
 
 
 def test_without_optuna_one_line_says_how_to_get_it(small_split, tmp_path, monkeypatch):

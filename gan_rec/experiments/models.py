@@ -67,6 +67,7 @@ class Model(Protocol):
     twin: str | None  # the same without the adversary
     closed: bool  # a baseline in closed form
     seeded: bool  # whether seeds differ
+    curved: bool  # whether its validation curve in training is one of what the trial is scored by
 
     def space(self, split: Split) -> Space:
         """What is tuned."""
@@ -99,6 +100,7 @@ class ClosedForm:
     make: Callable
     twin = None
     closed = True
+    curved = False
 
     @property
     def seeded(self) -> bool:
@@ -166,6 +168,11 @@ class Trained:
     def twin(self) -> str | None:
         """See `Model`."""
         return None if self.adversary is None else self.recommender
+
+    @property
+    def curved(self) -> bool:
+        """See `Model`; the parts of a mix have curves of their own, none of which is that of the mix."""
+        return self.recommender != "mix"
 
     def space(self, split: Split) -> Space:
         """See `Model`; that of the recommender, of the game, and the pace of an adversary that learns."""

@@ -243,7 +243,7 @@ class _Rounds:
         began = time.perf_counter()
         results: Sequence[Scored | None] = [None] * len(trials)
         try:
-            watched = _Curves(trials, self._goal.select_on, self._show)
+            watched = _Curves(trials, self._goal.select_on, self._show, self._model.curved)
             results = self._model.scores(self._split, [dict(t.params) for t in trials], self._goal, (watched,))
         except _HopelessError:
             pass
@@ -270,10 +270,17 @@ class _HopelessError(Exception):
 
 
 class _Curves:
-    """Reports the validation curve of every trial of a group; a `gan_rec.train.fit.Observer`."""
+    """Reports the validation curve of every trial of a group; a `gan_rec.train.fit.Observer`.
 
-    def __init__(self, trials: list, metric: str, show: Callable[[str], None]):
-        self._trials, self._column, self._show = trials, f"validation {metric}", show
+    Args:
+        trials: of the study.
+        metric: whose curve.
+        show: called with what is being done.
+        judges: whether a trial may be given up by its curve.
+    """
+
+    def __init__(self, trials: list, metric: str, show: Callable[[str], None], judges: bool):
+        self._trials, self._column, self._show, self._judges = trials, f"validation {metric}", show, judges
 
     def begin(self, phase: str, epoch: int, epochs: int) -> None:
         """Nothing to do."""
@@ -282,7 +289,7 @@ class _Curves:
         """See `Observer.tell`. A program ends before its time only as a whole."""
         epoch = rows[0]["epoch"]
         self._show(f", {len(rows)} at epoch {epoch}")
-        if rows[0]["phase"] != "selection" or self._column not in rows[0]:
+        if not self._judges or rows[0]["phase"] != "selection" or self._column not in rows[0]:
             return
         for trial, row in zip(self._trials, rows, strict=True):
             trial.report(row[self._column], epoch)
