@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from gan_rec.experiments import choices
 from gan_rec.experiments.config import read_config
 from gan_rec.experiments.fitting import training
 from gan_rec.experiments.models import ALL, ClosedForm, Goal, Scored, Trained, model, models
-from gan_rec.experiments.search import Search, search
+from gan_rec.experiments.search import Search, StudyError, search
 from gan_rec.experiments.settings import Settings
 from gan_rec.progress import Progress
 from gan_rec.recommenders.baselines import BASELINES, EASE
@@ -33,6 +34,11 @@ def trials(file):
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     (name,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def study_of(name, file):
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    return optuna.load_study(study_name=f"{name} on small", storage=storage)
 
 
 def tried(file):
@@ -165,12 +171,36 @@ def test_trials_of_dead_processes_do_not_count(alive, small_split, tmp_path):
     Stopped.left = 1
     with pytest.raises(Killed):
         search(Stopped("ease", EASE), small_split, how, tmp_path / "s.log", QUIET)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "s.log")))
-    study = optuna.load_study(study_name="ease on small", storage=storage)
-    study.ask().set_user_attr("owner", f"{socket.gethostname()} {process.pid}")
-    found = search(model("ease"), small_split, how, tmp_path / "s.log", QUIET)
+    study_of("ease", tmp_path / "s.log").ask().set_user_attr("owner", f"{socket.gethostname()} {process.pid}")
+    found = search(model("ease"), small_split, how, tmp_path / "s.log", QUIET, shared=True)
     assert found.trials["finished"] == (2 if alive else 3)
     process.communicate(b"\n") if alive else None
+
+
+@pytest.mark.parametrize(("shared", "silent", "counts"), [(False, 0, False), (True, 3600, False), (True, 0, True)])
+def test_trials_of_another_machine_count_as_long_as_they_give_signs_of_life(
+    shared, silent, counts, small_split, tmp_path
+):
+    file, goal = tmp_path / "s.log", Goal("NDCG@5")
+    search(model("ease"), small_split, Search(1, 1, goal), file, QUIET)
+    trial = study_of("ease", file).ask()
+    trial.set_user_attr("owner", "elsewhere 1")
+    trial.set_user_attr("alive", time.time() - silent)
+    found = search(model("ease"), small_split, Search(3, 1, goal), file, QUIET, shared=shared)
+    assert found.trials["finished"] == (2 if counts else 3)
+    first = trials(file)[0]
+    assert first.user_attrs["alive"] >= first.datetime_start.timestamp()
+
+
+def test_a_search_whose_trials_all_run_elsewhere_says_so(small_split, tmp_path):
+    file, how = tmp_path / "s.log", Search(1, 1, Goal("NDCG@5"))
+    Stopped.left = 0
+    with pytest.raises(Killed):
+        search(Stopped("ease", EASE), small_split, how, file, QUIET)
+    study_of("ease", file).ask().set_user_attr("owner", "elsewhere 1")
+    with pytest.raises(UserError, match=r"1 of them run in other processes [(]elsewhere 1[)]: wait for these"):
+        search(model("ease"), small_split, how, file, QUIET, shared=True)
+    assert search(model("ease"), small_split, how, file, QUIET).trials["finished"] == 1
 
 
 def test_a_file_of_another_search_is_refused(small_split, tmp_path):
@@ -225,6 +255,48 @@ def test_no_trial_of_a_mix_is_given_up_by_the_curve_of_its_user_side(small_split
     found = search(made, small_split, Search(24, 4, Goal(epochs=9)), tmp_path / "s.log", QUIET)
     assert found.trials["given up"] == 0 and found.trials["finished"] > 0
     assert Trained("mf").curved and Trained("mf", "fgm").curved
+
+
+@pytest.mark.parametrize("torn", ['{"op_code":4,"wor', "{", '{"op_code":4}'])
+def test_a_half_written_last_line_of_a_study_is_dropped(torn, small_split, tmp_path):
+    file, goal = tmp_path / "s.log", Goal("NDCG@5")
+    search(model("ease"), small_split, Search(2, 1, goal), file, QUIET)
+    before = tried(file)
+    with open(file, "a") as log:
+        log.write(torn)
+    assert search(model("ease"), small_split, Search(3, 1, goal), file, QUIET).trials["finished"] == 3
+    assert tried(file)[:2] == before
+
+
+def test_what_goes_wrong_with_a_study_is_one_line(small_split, tmp_path, monkeypatch):
+    (tmp_path / "mine.log").write_text('{"mine": 1}')
+    with pytest.raises(StudyError, match="cannot use .*mine.log as a study"):
+        search(model("ease"), small_split, Search(), tmp_path / "mine.log", QUIET)
+    assert (tmp_path / "mine.log").read_text().startswith('{"mine": 1}')
+
+    def fail(*arguments):
+        raise optuna.exceptions.StorageInternalError("the disk\nis full")
+
+    monkeypatch.setattr(optuna.Study, "ask", fail)
+    with pytest.raises(StudyError, match="cannot use .*s.log as a study: the disk is full"):
+        search(model("ease"), small_split, Search(), tmp_path / "s.log", QUIET)
+
+
+@pytest.mark.parametrize("command", ["tune --model mf", "compare --models popularity,mf"])
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--seed -1", "seed must be from 0 to 2**31 - 1, got -1"),
+        ("--epochs 0", "epochs must be at least 1, got 0"),
+        ("--select-on NDGC@20", "NDGC@20"),
+    ],
+)
+def test_options_are_checked_before_anything_is_written(command, option, line, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(f"{command} --dataset synthetic --quiet {option} --out {tmp_path / 'out'}".split())
+    said = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2 and len(said) == 1 and line in said[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_optuna_one_line_says_how_to_get_it(small_split, tmp_path, monkeypatch):

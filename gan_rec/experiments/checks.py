@@ -58,13 +58,13 @@ REALS = (
 
 
 def check_values(options: Any) -> None:
-    """Raise UserError unless the numbers and words of a dataclass are allowed; None is."""
+    """Raise UserError unless the numbers and words that a dataclass has are allowed; None is."""
     for name, (low, high, allowed) in _RANGES.items():
-        value = getattr(options, name)
+        value = getattr(options, name, None)
         if value is not None and not (low <= value <= high and math.isfinite(value)):
             raise UserError(f"{name} must be {allowed}, got {value}")
     for name, allowed in _WORDS.items():
-        if getattr(options, name) is not None:
+        if getattr(options, name, None) is not None:
             choices.one_of(name, getattr(options, name), allowed)
 
 

@@ -19,6 +19,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.metrics import parse
 from gan_rec.experiments import choices, fitting
+from gan_rec.experiments.checks import check_types, check_values
 from gan_rec.experiments.players import side_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.recommenders.baselines import BASELINES
@@ -43,6 +44,12 @@ class Goal:
     select_on: str = "NDCG@20"
     epochs: int | None = None
     seed: int = 0
+
+    def check(self) -> None:
+        """Raise UserError unless there is such a metric and the numbers are possible ones."""
+        check_types(self)
+        check_values(self)
+        parse(self.select_on)
 
 
 class Scored(NamedTuple):

@@ -51,7 +51,7 @@ def tune(
         _, split = read(options, None, progress)
         check_cutoffs((parse(how.goal.select_on)[1],), split.train.n_items, split.valid.candidates)
         out.mkdir(parents=True, exist_ok=True)
-        found = search(tuned, split, how, study or out / STUDY, progress)
+        found = search(tuned, split, how, study or out / STUDY, progress, shared=study is not None)
     write_text(out / "found.json", json.dumps(found.record() | {"selected_on": how.goal.select_on}, indent=1))
     if not tuned.closed:
         write_text(out / "config.json", _config(options, tuned, found, how).text_of())
