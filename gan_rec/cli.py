@@ -232,20 +232,35 @@ class Tune:
     out: Path | None = None
     """The output directory, new or empty (default: a new one under runs/)."""
     resume: bool = False
-    """Go on with a search that was stopped, in --out."""
+    """Go on with a search that was stopped, in --out, perhaps with more --trials; all else must be as it was."""
     quiet: bool = False
     """Show no progress."""
 
     def run(self) -> None:
         """Search and print what was found."""
+        from gan_rec.experiments.models import model
         from gan_rec.experiments.tables import found_table, print_table
-        from gan_rec.experiments.tune import tune
+        from gan_rec.experiments.tune import tune, twin_note
 
         out = self.out or _new_directory("tune", self.data.dataset)
         how = {"study": self.study, "resume": self.resume, "quiet": self.quiet}
         found = tune(self.data, self.model, self.options.search(), out, **how)
         print_table(found_table(found, self.options.select_on))
+        if note := twin_note(model(found.model)):
+            print(note)
         print(f"output directory: {out}")
+
+    def configured(self) -> "Tune | None":
+        """The defaults that a stopped search gives, if one is to be resumed."""
+        if not self.resume:
+            return None
+        if self.out is None:
+            raise UserError("--resume needs the directory of the stopped search: give it by --out")
+        from gan_rec.experiments.tune import read_tuning
+
+        asked = read_tuning(self.out)
+        study = None if asked.study is None else Path(asked.study)
+        return replace(self, model=asked.model, data=asked.data, options=_searched(asked.search), study=study)
 
 
 @dataclass(frozen=True)
@@ -288,9 +303,13 @@ class Compare:
         from gan_rec.experiments.compare import read_comparison
 
         asked = read_comparison(self.out / "config.json")
-        how, goal = asked.search, asked.search.goal
-        options = SearchOptions(how.trials, how.parallel, goal.select_on, goal.epochs, goal.seed)
+        options = _searched(asked.search)
         return replace(self, models=asked.models, data=asked.data, options=options, seeds=asked.seeds, k=asked.ks)
+
+
+def _searched(how) -> SearchOptions:
+    """The options that a `gan_rec.experiments.search.Search` was made of."""
+    return SearchOptions(how.trials, how.parallel, how.goal.select_on, how.goal.epochs, how.goal.seed)
 
 
 def _new_directory(what: str, dataset: str) -> Path:
@@ -344,7 +363,7 @@ def parse(arguments: list[str]):
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; allowed: {', '.join(COMMANDS)}")
     command = _parse(name, rest)
-    if isinstance(command, Train | Compare):
+    if isinstance(command, Train | Tune | Compare):
         configured = command.configured()
         if configured is not None:
             command = _parse(name, rest, configured)

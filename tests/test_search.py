@@ -317,6 +317,7 @@ def test_tune_writes_what_train_takes_and_never_opens_test(tmp_path, monkeypatch
     assert "tuning mf+fgm, 2 of 2 trials: best validation NDCG@20 0." in captured.err
     assert "learning_rate" in captured.out and str(out) in captured.out
     found = json.loads((out / "found.json").read_text())
+    assert "the twin gets them too" in found["note"] and "compare tunes mf with" in " ".join(captured.out.split())
     settings = read_config(out / "config.json").settings.resolved()
     assert {name: getattr(settings, name) for name in found["values"]} == found["values"]
     assert (settings.recommender, settings.adversary, settings.epochs, settings.refit) == ("mf", "fgm", 2, True)
@@ -333,18 +334,36 @@ def test_tune_of_a_baseline_goes_on_with_more_trials(tmp_path, monkeypatch, caps
     cli.main([*command, "--trials", "4", "--resume"])
     assert tried(tmp_path / "ease" / "study.log")[:2] == first
     found = json.loads((tmp_path / "ease" / "found.json").read_text())
-    assert found["trials"]["finished"] == 4 and set(found["values"]) == {"l2"}
+    assert found["trials"]["finished"] == 4 and set(found["values"]) == {"l2"} and "note" not in found
     assert not (tmp_path / "ease" / "config.json").exists()
     capsys.readouterr()
     for arguments, line in (
         (command, "is not empty; give a new one, or --resume to go on with it"),
-        ([*command[:-1], str(tmp_path / "new"), "--resume"], "nothing to resume: there is no study"),
+        ([*command[:-1], str(tmp_path / "new"), "--resume"], "search.json: No such file"),
+        (["tune", "--resume"], "--resume needs the directory of the stopped search: give it by --out"),
         (["tune", "--model", "esae"], "unknown model 'esae'; allowed: popularity"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli.main(arguments)
         said = capsys.readouterr().err.strip().splitlines()
         assert stop.value.code == 2 and len(said) == 1 and line in said[0]
+
+
+def test_a_search_that_is_resumed_by_its_directory_alone_is_the_same(tmp_path, capsys):
+    out = tmp_path / "ease"
+    options = "--dataset synthetic --model ease --trials 2 --select-on P@10 --quiet --study".split()
+    cli.main(["tune", *options, str(tmp_path / "my.log"), "--out", str(out)])
+    before = (out / "found.json").read_text()
+    (out / "found.json").unlink()
+    cli.main(["tune", "--resume", "--out", str(out), "--quiet"])
+    assert (out / "found.json").read_text() == before
+    assert not (out / "study.log").exists() and len(trials(tmp_path / "my.log")) == 2
+    capsys.readouterr()
+    for option in ("--model mf", "--select-on P@5", "--seed 1", f"--study {out / 'other.log'}"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["tune", "--resume", "--out", str(out), "--quiet", *option.split()])
+        said = capsys.readouterr().err.strip().splitlines()
+        assert stop.value.code == 2 and len(said) == 1 and "another configuration" in said[0]
 
 
 def test_spaces_of_recommenders_are_options_of_theirs():

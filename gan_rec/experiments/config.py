@@ -64,6 +64,18 @@ def read_json(path: Path) -> dict:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is no valid JSON'}") from error
 
 
+def read_object(path: Path) -> dict:
+    """Read a JSON file of a run that holds an object.
+
+    Raises:
+        UserError: it is missing or holds something else.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"cannot read {path}: it must hold a JSON object")
+    return found
+
+
 def read_config(path: Path) -> Config:
     """The configuration in a config.json.
 
@@ -91,7 +103,7 @@ def lasting_paths(config: dict) -> dict:
     """The same with paths that still mean the same from another directory."""
     # A folder of that name here is what was read.
     tables = {each.name for each in data.named_datasets()} | {t for t in NAMED_TABLES if not Path(t).exists()}
-    named = {"dataset": tables, "encoder": KNOWN, "item_text": ()}
+    named = {"dataset": tables, "encoder": KNOWN, "item_text": (), "study": ()}
     return config | {name: _lasting(config[name], names) for name, names in named.items() if name in config}
 
 

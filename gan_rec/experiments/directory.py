@@ -11,21 +11,23 @@ from typing import Any
 import pandas as pd
 
 from gan_rec.errors import UserError
-from gan_rec.experiments.config import read_json
+from gan_rec.experiments.config import read_object
 from gan_rec.files import write_text
 
 
-def check_directory(out: Path, resume: bool) -> None:
-    """Raise UserError unless `out` is new or empty, or with `resume` holds a run."""
+def check_directory(out: Path, resume: bool, name: str = "config.json") -> None:
+    """Raise UserError unless `out` is new or empty, or with `resume` holds a run, whose configuration has this name."""
     if out.exists() and not out.is_dir():
         raise UserError(f"the output {out} is a file; give a directory that is new or empty")
-    if resume and not (out / "config.json").exists():
-        raise UserError(f"nothing to resume in {out}: there is no config.json; give the directory of a stopped run")
+    if resume and not (out / name).exists():
+        raise UserError(f"nothing to resume in {out}: there is no {name}; give the directory of a stopped run")
     if not resume and out.is_dir() and any(out.iterdir()):
         raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
 
 
-def begin(out: Path, config: Any, made_with: dict, resume: bool) -> None:
+def begin(
+    out: Path, config: Any, made_with: dict, resume: bool, name: str = "config.json", free: tuple[str, ...] = ()
+) -> None:
     """Write config.json and environment.json, or with `resume` see that they are those of the same run.
 
     Args:
@@ -33,23 +35,31 @@ def begin(out: Path, config: Any, made_with: dict, resume: bool) -> None:
         config: a `Config`, or what else has `text_of()` and `data`.
         made_with: what environment.json is to hold.
         resume: go on with a run.
+        name: of the file in the place of config.json.
+        free: what may be another when it is resumed.
 
     Raises:
         UserError: another configuration or other data, or a folder that cannot be written to.
     """
     text = config.text_of()
-    if resume and read_json(out / "config.json") != json.loads(text):
-        raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / 'config.json'}")
+    if resume and _without(read_object(out / name), free) != _without(json.loads(text), free):
+        raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / name}")
     if resume and (out / "environment.json").exists():
-        if read_json(out / "environment.json").get("split_sha256") != made_with["split_sha256"]:
+        if read_object(out / "environment.json").get("split_sha256") != made_with["split_sha256"]:
             raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {out} began with")
+        if free:
+            write_text(out / name, text)
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "config.json", text)
+        write_text(out / name, text)
         write_text(out / "environment.json", json.dumps(made_with, indent=1))
     except OSError as error:
         raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
+
+
+def _without(config: dict, names: tuple[str, ...]) -> dict:
+    return {name: value for name, value in config.items() if name not in names}
 
 
 def seconds(history: pd.DataFrame) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.metrics import parse
 from gan_rec.experiments import choices, fitting
 from gan_rec.experiments.checks import check_types, check_values
-from gan_rec.experiments.players import side_of
+from gan_rec.experiments.players import check_split, side_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.recommenders.baselines import BASELINES
 from gan_rec.recommenders.popularity import Popularity
@@ -76,6 +76,9 @@ class Model(Protocol):
     seeded: bool  # whether seeds differ
     curved: bool  # whether its validation curve in training is one of what the trial is scored by
 
+    def check(self, split: Split, goal: Goal) -> None:
+        """Raise UserError if the model cannot take the data, as far as a look can tell."""
+
     def space(self, split: Split) -> Space:
         """What is tuned."""
 
@@ -113,6 +116,9 @@ class ClosedForm:
     def seeded(self) -> bool:
         """See `Model`."""
         return getattr(self.make, "random", False)
+
+    def check(self, split: Split, goal: Goal) -> None:
+        """See `Model`; what is too large is seen when it is fitted."""
 
     def space(self, split: Split) -> Space:
         """See `Model`; a rank is below the numbers of users and items."""
@@ -180,6 +186,10 @@ class Trained:
     def curved(self) -> bool:
         """See `Model`; the parts of a mix have curves of their own, none of which is that of the mix."""
         return self.recommender != "mix"
+
+    def check(self, split: Split, goal: Goal) -> None:
+        """See `Model`."""
+        check_split(self.settings({}, goal), split)
 
     def space(self, split: Split) -> Space:
         """See `Model`; that of the recommender, of the game, and the pace of an adversary that learns."""
