@@ -1,6 +1,7 @@
 """The leaderboard against an evaluator of its own: plain NumPy that reads scores, and pairs, and nothing else."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from scipy import stats
 import gan_rec
 from gan_rec import cli
 from gan_rec.data import Split
+from gan_rec.errors import UserError
 from gan_rec.experiments import compare, leaderboard
 from gan_rec.experiments.models import ClosedForm, Goal, Trained, model
 from gan_rec.experiments.search import search
@@ -124,6 +126,7 @@ def test_the_table_says_what_the_results_say(board):
     found, table = results(board), pd.read_csv(board / "leaderboard.csv").set_index("model")
     lines = (board / "leaderboard.md").read_text().splitlines()
     assert lines[0] == "# synthetic" and any("Holm over all tests" in line for line in lines)
+    assert any("the best closed form" in line for line in lines) and not any("baseline" in line for line in lines)
     rows = {cells[0]: cells for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines[4:9])}
     assert list(rows) == table.index.tolist()
     against = {(test["model"], test["against"]): test for test in found["tests"]}
@@ -175,6 +178,50 @@ def test_mistakes_are_one_line(board, capsys, tmp_path):
             cli.main(["compare", "--quiet", *arguments])
         said = capsys.readouterr().err.strip().splitlines()
         assert stop.value.code == 2 and len(said) == 1 and line in said[0], said
+
+
+def test_a_model_that_the_data_do_not_allow_ends_no_comparison(tmp_path, monkeypatch, capsys):
+    def refuse(model, *rest, **options):
+        if model.name == "ease":
+            raise UserError("too many items")
+        return search(model, *rest, **options)
+
+    monkeypatch.setattr(compare, "search", refuse)
+    command = "compare --dataset synthetic --split cold-items --k 3 --select-on NDCG@3 --trials 1 --quiet".split()
+    out = tmp_path / "board"
+    cli.main([*command, "--models", "popularity,ease,mix", "--out", str(out)])
+    found, text = results(out), (out / "leaderboard.md").read_text()
+    assert set(found["models"]) == {"popularity"} and set(found["not_possible"]) == {"ease", "mix"}
+    assert "* Not possible: ease: too many items." in text and "* Not possible: mix: recommender 'mix' knows" in text
+    assert "Holm" not in text and "closed form" not in text, "nothing was tested"
+    cli.main(["compare", "--resume", "--out", str(out), "--quiet"])
+    assert results(out) == found
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, "--models", "mix", "--out", str(tmp_path / "new")])
+    assert stop.value.code == 2 and not (tmp_path / "new").exists()
+    assert "none of these models is possible: mix: recommender 'mix' knows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("config.json", lambda text: text.replace('"trials"', '"trails"'), "config.json is damaged: it has no trials"),
+        ("config.json", lambda text: text.replace('"seeds": 2', '"seeds": "2"'), "seeds must be a whole number"),
+        ("config.json", lambda text: text.replace('"mf+fgm"', "1"), "config.json is damaged: models cannot be"),
+        ("environment.json", lambda text: "[]", "environment.json: it must hold a JSON object"),
+        ("models/ease.json", lambda text: "{}", "ease.json is damaged (selected_on is None)"),
+        ("models/ease.npz", lambda text: "junk", "ease.npz"),
+    ],
+)
+def test_damaged_files_are_named(name, change, line, board, tmp_path, capsys):
+    out = tmp_path / "board"
+    shutil.copytree(board, out)
+    (out / name).write_text(change("" if name.endswith(".npz") else (out / name).read_text()))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", "--resume", "--out", str(out), "--quiet"])
+    said = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == 2 and len(said) == 1 and line in said[0], said
 
 
 def test_without_matplotlib_there_is_no_plot(board, tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ def table(results: dict) -> pd.DataFrame:
     """A row for each model, the best first.
 
     Columns: the metric's mean, 95% interval over seeds (where there are several) and over users; the difference from
-    the best baseline and from the twin with its interval, Holm-corrected p and effect size; every other metric's mean;
-    validation, trials, seconds and peak memory.
+    the best closed form ("baseline") and from the twin with its interval, Holm-corrected p and effect size; every other
+    metric's mean; validation, trials, seconds and peak memory.
     """
     rows = [_row(name, results) for name in results["models"]]
     frame = pd.DataFrame(rows).sort_values(results["metric"], ascending=False, kind="stable")
@@ -36,7 +36,7 @@ def _row(name: str, results: dict) -> dict:
 
 
 def _test(name: str, results: dict, of_twin: bool) -> dict | None:
-    """The test of a model against its twin, or against the best baseline."""
+    """The test of a model against its twin, or against the best closed form."""
     for test in results["tests"]:
         if test["model"] == name and (test["against"] != results["best_baseline"]) == of_twin:
             return test
@@ -48,7 +48,7 @@ def markdown(results: dict) -> str:
     metric = results["metric"]
     k = metric.partition("@")[2]
     others = [name for name in (f"P@{k}", f"R@{k}", f"MRR@{k}", f"coverage@{k}") if name != metric]
-    best = results["best_baseline"]
+    best = any(_test(name, results, False) for name in results["models"]) and results["best_baseline"]
     twins = any(_test(name, results, True) for name in results["models"])
     columns = ["model", metric, "95% over users", *others]
     columns += [f"against {best}", "p (Holm)", "effect"] if best else []
@@ -68,17 +68,22 @@ def markdown(results: dict) -> str:
 
 
 def _words(results: dict) -> list[str]:
+    tested = [f"* {results['tests_method']}."] if results["tests"] else []
     return [
+        *(f"* Not possible: {name}: {reason}." for name, reason in results["not_possible"].items()),
         f"* Test, {results['split']} split, full ranking. Tuned on validation with at most {results['trials']} trials "
         "for each model, its defaults first; then fitted on train + validation. Test was read once, after all models.",
         f"* ±: 95% interval over {results['seeds']} seeds, of models that have randomness.",
-        f"* {results['tests_method']}.",
+        *tested,
         "* Seconds: tuning and refit of all seeds, with compilation. MiB: peak memory of the process meanwhile.",
     ]
 
 
 def _difference(test: dict | None) -> list[str]:
-    return [f"{test['difference']:+.4f}", f"{test['p_holm']:.2g}", f"{test['effect']:+.2f}"] if test else [""] * 3
+    if test is None:
+        return [""] * 3
+    effect = "infinite" if test["effect"] is None else f"{test['effect']:+.2f}"
+    return [f"{test['difference']:+.4f}", f"{test['p_holm']:.2g}", effect]
 
 
 def _line(cells: list[str]) -> str:
