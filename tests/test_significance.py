@@ -31,6 +31,14 @@ def test_no_difference_is_no_evidence():
     assert paired_test(same, same)["p"] == 1
 
 
+def test_the_same_difference_for_all_users_is_certain():
+    base = np.zeros((2, 3))
+    result = paired_test(base + 0.1, base)
+    assert result["p"] == 0 and result["ci95"] == pytest.approx([0.1, 0.1])
+    assert result["t"] is None and result["effect"] is None  # infinite, which JSON does not have
+    assert paired_test(base[:, :1] + 0.1, base[:, :1])["p"] == 1, "one user is no evidence"
+
+
 def test_holm_golden():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]

@@ -35,12 +35,16 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> dict:
 
     Returns:
         The mean difference first - second, its 95% interval, Cohen's d of the paired differences, t, the two-sided p
-        and the number of users. Where no user differs there is nothing to test: t 0, p 1.
+        and the number of users. Where no user differs there is nothing to test: t 0, p 1. Where all of several differ
+        by the same, p is 0, and t and d, which are infinite, are None.
     """
     difference = first.mean(axis=0) - second.mean(axis=0)
     n, mean = len(difference), float(difference.mean())
-    spread = float(difference.std(ddof=1)) if n > 1 else 0.0
+    same = np.ptp(difference) == 0  # of which rounding may make a spread above 0
+    spread = 0.0 if same else float(difference.std(ddof=1))
     result = {"difference": mean, "ci95": [mean, mean], "effect": 0.0, "t": 0.0, "p": 1.0, "users": n}
+    if n > 1 and same and mean != 0:
+        result |= {"effect": None, "t": None, "p": 0.0}
     if spread > 0:
         error = spread / n**0.5
         t, half = mean / error, stats.t.ppf(0.975, n - 1) * error
