@@ -21,7 +21,7 @@ from gan_rec.evaluation.significance import holm, over_users, paired_test
 from gan_rec.experiments import leaderboard
 from gan_rec.experiments.asked import asked_text, read_asked
 from gan_rec.experiments.config import read_object
-from gan_rec.experiments.directory import begin, check_directory, measured_memory
+from gan_rec.experiments.directory import begin, check_directory, measured_compilation, measured_memory
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.models import Goal, Model, models
 from gan_rec.experiments.progress import ModelProgress
@@ -180,7 +180,7 @@ def _read_record(path: Path) -> dict:
 def _tune_and_fit(model: Model, asked: Comparison, split: Split, folder: Path, progress: Progress) -> dict:
     """Tune and refit a model and keep its lists; what there is to say of it."""
     began, goal = time.perf_counter(), asked.search.goal
-    with measured_memory() as memory:
+    with measured_memory() as memory, measured_compilation() as compilations:
         found = search(model, split, asked.search, folder / f"{model.name}.log", progress)
         searched = time.perf_counter()
         seeds = tuple(range(goal.seed, goal.seed + asked.seeds))
@@ -201,6 +201,7 @@ def _tune_and_fit(model: Model, asked: Comparison, split: Split, folder: Path, p
         "refit_seconds": time.perf_counter() - searched,
         "total_seconds": found.seconds + time.perf_counter() - searched,
         "this_session_seconds": time.perf_counter() - began,
+        "this_session_compilation_seconds": sum(compilations),
         "peak_memory_mib": memory[0],
     }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pandas as pd
 
 from gan_rec.errors import UserError
@@ -85,6 +86,25 @@ def add_seconds(each: list[dict[str, float | None]]) -> dict[str, float | None]:
     """The sum of what `seconds` gives, for example of all folds; None where one of them is."""
     parts = {part: [one.get(part, 0.0) for one in each] for part in dict.fromkeys(p for one in each for p in one)}
     return {part: None if None in values else float(sum(values)) for part, values in parts.items()}
+
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextlib.contextmanager
+def measured_compilation() -> Iterator[list[float]]:
+    """Yields a list that fills with the seconds of each compilation meanwhile (or of reading it from a cache)."""
+    found: list[float] = []
+
+    def hear(event: str, seconds: float, **about: Any) -> None:
+        if event == _COMPILED:
+            found.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(hear)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(hear)
 
 
 def peak_memory() -> float:

@@ -7,13 +7,15 @@ import pandas as pd
 
 from gan_rec.experiments.tables import interval
 
+_COMPILING = "this_session_compilation_seconds"  # which comparisons of earlier versions do not have
+
 
 def table(results: dict) -> pd.DataFrame:
     """A row for each model, the best first.
 
     Columns: the metric's mean, 95% interval over seeds (where there are several) and over users; the difference from
     the best closed form ("baseline") and from the twin with its interval, Holm-corrected p and effect size; every other
-    metric's mean; validation, trials, seconds and peak memory.
+    metric's mean; validation, trials, seconds, those of compilation and peak memory.
     """
     rows = [_row(name, results) for name in results["models"]]
     frame = pd.DataFrame(rows).sort_values(results["metric"], ascending=False, kind="stable")
@@ -32,7 +34,8 @@ def _row(name: str, results: dict) -> dict:
         row |= {f"{column} {key}": test and test[key] for key in ("difference", "p_holm", "effect")}
     row |= {other: summary["mean"] for other, summary in model["test"].items() if other != metric}
     row |= {"validation": model["score"], "trials": sum(model["trials"].values())}
-    return row | {"seconds": model["total_seconds"], "peak MiB": model["peak_memory_mib"]}
+    compiling = model.get(_COMPILING)
+    return row | {"seconds": model["total_seconds"], "compiling": compiling, "peak MiB": model["peak_memory_mib"]}
 
 
 def _test(name: str, results: dict, of_twin: bool) -> dict | None:
@@ -53,7 +56,7 @@ def markdown(results: dict) -> str:
     columns = ["model", metric, "95% over users", *others]
     columns += [f"against {best}", "p (Holm)", "effect"] if best else []
     columns += ["against its twin", "p (Holm)", "effect"] if twins else []
-    columns += ["validation", "trials", "seconds", "MiB"]
+    columns += ["validation", "trials", "seconds", "compiling", "MiB"]
     lines = [f"# {results['dataset']}", "", _line(columns), _line(["---"] * len(columns))]
     for name in table(results)["model"]:
         model = results["models"][name]
@@ -63,6 +66,7 @@ def markdown(results: dict) -> str:
         cells += _difference(_test(name, results, False)) if best else []
         cells += _difference(_test(name, results, True)) if twins else []
         cells += [f"{model['score']:.4f}", str(sum(model["trials"].values())), f"{model['total_seconds']:.0f}"]
+        cells.append(f"{model[_COMPILING]:.0f}" if _COMPILING in model else "")
         lines.append(_line([*cells, f"{model['peak_memory_mib']:.0f}"]))
     return "\n".join([*lines, "", *_words(results), ""])
 
@@ -75,7 +79,9 @@ def _words(results: dict) -> list[str]:
         "for each model, its defaults first; then fitted on train + validation. Test was read once, after all models.",
         f"* ±: 95% interval over {results['seeds']} seeds, of models that have randomness.",
         *tested,
-        "* Seconds: tuning and refit of all seeds, with compilation. MiB: peak memory of the process meanwhile.",
+        "* Seconds: tuning and refit of all seeds, with compilation. Compiling: what of them compilation took, in the "
+        "last session; a program that several models share counts for the first of them. MiB: peak memory of the "
+        "process meanwhile.",
     ]
 
 
