@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from gan_rec.evaluation.significance import summary
+
 ROOT = Path(__file__).parent.parent
 RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
 _REGION = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -34,15 +36,15 @@ def decimals(value: float, digits: int = 4, sign: str = "") -> str:
     return re.sub(r"(?<!\d)0\.", ".", f"{value:{sign}.{digits}f}")
 
 
-def with_interval(summary: dict, digits: int = 4) -> str:
+def with_interval(found: dict, digits: int = 4) -> str:
     """Mean ± half of the 95% interval."""
-    half = decimals(summary["ci95"][1] - summary["mean"], digits)
-    return f"{decimals(summary['mean'], digits)} ± {half}"
+    half = decimals(found["ci95"][1] - found["mean"], digits)
+    return f"{decimals(found['mean'], digits)} ± {half}"
 
 
-def percent(summary: dict) -> str:
+def percent(found: dict) -> str:
     """The same of a part, in percent."""
-    return f"{summary['mean']:.1%} ± {100 * (summary['ci95'][1] - summary['mean']):.1f}"
+    return f"{found['mean']:.1%} ± {100 * (found['ci95'][1] - found['mean']):.1f}"
 
 
 def apr(dataset: str) -> list[str]:
@@ -128,26 +130,79 @@ def collm() -> list[str]:
 
 def labels() -> list[str]:
     """Labels of reviews, by frozen sentence vectors: with few labels, and under attack."""
-    found = {line["about"]: line["results"] for line in read("labels.jsonl")}
-    few, robust = found["vat of radius .02, 1% of the labels"], found["fgm of radius .1"]
-    auc = {name: with_interval(few["models"][name]["AUC"]) for name in ("adversarial", "twin")}
+    lines = read("labels.jsonl")
+    few = [line["results"] for line in lines if line["about"] == "vat, 1% of the labels, one of ten splits"]
+    auc = {name: [each["models"][name]["AUC"]["mean"] for each in few] for name in ("adversarial", "twin")}
+    words = [each["baselines"]["TF-IDF"]["AUC"]["mean"] for each in few]
+    found = {line["about"]: line["results"] for line in lines}
+    robust, folds = found["fgm of radius .1"], found["frozen, 5 folds"]
     fgm = {
         name: f"{decimals(robust['under_attack']['fgm'][name]['accuracy']['mean'], 3)} "
         f"({decimals(robust['models'][name]['accuracy']['mean'], 3)})"
         for name in ("adversarial", "twin")
     }
     rows = [
-        ["`vat` of radius .02, alpha .9, 1% of the labels, 5 seeds: AUC", auc["adversarial"], auc["twin"],
-         f"TF-IDF {decimals(few['baselines']['TF-IDF']['AUC']['mean'])}"],
+        [f"`vat` of radius .02, alpha .9, 1% of the labels, {len(few)} splits, each with labels of its own: AUC",
+         *(with_interval(summary(values)) for values in auc.values()), f"TF-IDF {with_interval(summary(words))}"],
         ["`fgm` of radius .1, 3 seeds: accuracy under FGM of .1 (clean)", fgm["adversarial"], fgm["twin"],
          f"TF-IDF, clean: {decimals(robust['baselines']['TF-IDF']['accuracy']['mean'], 3)}"],
+        ["`fgm` of radius .02, 5 folds: AUC",
+         *(with_interval(each["AUC"]) for each in (*folds["models"].values(), folds["baselines"]["TF-IDF"]))],
     ]  # fmt: skip
     header = "`womens-clothing`, reviews, frozen MiniLM; test", "adversarial", "twin", "baseline"
     return markdown(header, rows)
 
 
+def tuned() -> list[str]:
+    """Labels of reviews by an encoder whose last layers are trained: beside words, and under attack."""
+    found = {line["about"]: line["results"] for line in read("labels.jsonl")}
+    rows = []
+    for name, about in (("review", "tuned, review"), ("title and review", "tuned, title and review")):
+        results = found[about]
+        models, attacked, tests = (results[part] for part in ("models", "under_attack", "tests"))
+        under = (
+            f"{decimals(attacked['fgm'][model]['accuracy']['mean'], 3)} "
+            f"({decimals(attacked['none'][model]['accuracy']['mean'], 3)})"
+            for model in ("adversarial", "twin")
+        )
+        against = (tests[f"adversarial against {rival}"] for rival in ("twin", "TF-IDF"))
+        rows.append([
+            f"{name}, {decimals(results['attack_radius'], 3)}",
+            *(with_interval(models[model]["AUC"]) for model in ("adversarial", "twin")),
+            decimals(results["baselines"]["TF-IDF"]["AUC"]["mean"]),
+            *(f"{decimals(test['difference'], sign='+')} ({test['p_holm']:.0e})" for test in against),
+            *under,
+        ])  # fmt: skip
+    header = ["texts, radius", "AUC, adversarial", "twin", "TF-IDF", "against its twin (p)", "against TF-IDF (p)"]
+    return markdown([*header, "accuracy under FGM (clean), adversarial", "twin"], rows)
+
+
+def text_cost() -> list[str]:
+    """A training step of an encoder's last layers against each adversary, beside the twin's."""
+    times = read("text_cost.jsonl")[-1]["times"]
+    return markdown(times, [[f"{value:.2f}" for value in times.values()]])
+
+
+def leaderboard(dataset: str) -> list[str]:
+    """What `gan_rec compare` found: all models, the best first."""
+    results = {line["results"]["dataset"]: line["results"] for line in read("leaderboard.jsonl")}[dataset]
+    metric, best = results["metric"], results["best_baseline"]
+    others = [name for name in ("NDCG@20", "NDCG@5", "P@5", "R@20", "MRR@20", "coverage@20") if name != metric]
+    tests = {(test["model"], test["against"] == best): test for test in results["tests"]}
+    rows = []
+    for name, model in sorted(results["models"].items(), key=lambda named: -named[1]["test"][metric]["mean"]):
+        test, own = model["test"], (tests.get((name, True)), tests.get((name, False)))
+        exact = with_interval if test[metric]["ci95"] else lambda found: decimals(found["mean"])
+        against = (f"{decimals(t['difference'], sign='+')} ({t['p_holm']:.1g})" if t else "" for t in own)
+        means = (decimals(test[other]["mean"], 3) for other in others)
+        rows.append([f"`{name}`", exact(test[metric]), *means, *against, f"{model['total_seconds']:.0f}"])
+    return markdown(["model", metric, *others, f"against `{best}` (p)", "against its twin (p)", "seconds"], rows)
+
+
 TABLES = {
     "labels": labels,
+    "tuned": tuned,
+    "text-cost": text_cost,
     "apr-ml-100k": lambda: apr("ml-100k"),
     "apr-ml-1m": lambda: apr("ml-1m"),
     "adversaries": adversaries,

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "tables.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def tables():
-    spec = importlib.util.spec_from_file_location("tables", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("tables")
 
 
 def test_readme_shows_what_was_measured(tables):
@@ -59,3 +63,44 @@ def test_numbers(tables):
     assert tables.with_interval({"mean": 0.25, "ci95": [0.2, 0.3]}) == ".2500 ± .0500"
     assert tables.percent({"mean": 0.25, "ci95": [0.2, 0.3]}) == "25.0% ± 5.0"
     assert tables.markdown(["a", "b"], [["1", ""]]) == ["| a | b |", "| --- | --- |", "| 1 |  |"]
+
+
+def test_a_finished_run_is_kept(tables, monkeypatch, tmp_path):
+    keep = script("keep")
+    monkeypatch.setattr(keep, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "results.json").write_text('{"AUC": 0.5}')
+    with pytest.raises(SystemExit, match="has no environment.json"):
+        keep.main([str(run), "labels"])
+    assert not (tmp_path / "labels.jsonl").exists()
+    (run / "environment.json").write_text('{"python": "3"}')
+    keep.main([str(run), "labels", "--about", "it"])
+    keep.main([str(run), "labels"])
+    line = {"results": {"AUC": 0.5}, "environment": {"python": "3"}}
+    assert tables.read("labels.jsonl") == [{"about": "it"} | line, line]
+
+
+def test_a_leaderboard_by_hand(tables, monkeypatch, tmp_path):
+    def model(mean: float, *seeds: float) -> dict:
+        others = {name: {"mean": mean, "ci95": None} for name in ("NDCG@5", "P@5", "R@20", "MRR@20", "coverage@20")}
+        return {"total_seconds": 12.4, "test": others | {"NDCG@20": {"mean": mean, "ci95": seeds or None}}}
+
+    against = {"difference": 0.1, "p_holm": 0.02}
+    results = {
+        "dataset": "made up", "metric": "NDCG@20", "best_baseline": "ease",
+        "models": {"ease": model(0.3), "mf": model(0.2, 0.19, 0.21), "mf+fgm": model(0.4, 0.38, 0.42)},
+        "tests": [
+            {"model": "mf", "against": "ease"} | against | {"difference": -0.1},
+            {"model": "mf+fgm", "against": "ease"} | against,
+            {"model": "mf+fgm", "against": "mf"} | against | {"difference": 0.2},
+        ],
+    }  # fmt: skip
+    (tmp_path / "leaderboard.jsonl").write_text(json.dumps({"results": results}) + "\n")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.leaderboard("made up")[2:] == [
+        "| `mf+fgm` | .4000 ± .0200 | .400 | .400 | .400 | .400 | .400 | +.1000 (0.02) | +.2000 (0.02) | 12 |",
+        "| `ease` | .3000 | .300 | .300 | .300 | .300 | .300 |  |  | 12 |",
+        "| `mf` | .2000 ± .0100 | .200 | .200 | .200 | .200 | .200 | -.1000 (0.02) |  | 12 |",
+    ]
