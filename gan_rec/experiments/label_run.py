@@ -148,7 +148,10 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     options, settings, text = config.data, config.settings, config.text
     _check_data(options)
     table = read_labelled(options.dataset, text.text_column, text.label_column, text.feature_column)
-    _say(progress, table.name, f"{len(table):,} texts", table.notes)
+    notes = table.notes
+    if text.labelled < 1:
+        notes += (f"{text.labelled:.1%} of the labels are known, the same to all seeds, and figures are of these",)
+    _say(progress, table.name, f"{len(table):,} texts", notes)
     encoder = load_encoder(settings.encoder, pooling=settings.pooling)
     inputs = read_inputs(encoder, table.texts.tolist(), settings, progress=show)
     seed = _SEED if options.split_seed is None else options.split_seed
@@ -157,7 +160,7 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     how = {name: _FRACTION if value is None else value for name, value in fractions.items()} | {"seed": seed}
     parts = list(splits(table, inputs, text, folds=options.folds, **how))
     return Problem(
-        task="labels", name=table.name, things="texts", notes=table.notes,
+        task="labels", name=table.name, things="texts", notes=notes,
         sha256={table.name: table.sha256, "language model": encoder.sha256},
         parts=parts, folded=bool(options.folds),
         training=partial(_text_training, inputs, text.word_scores),
