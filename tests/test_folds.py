@@ -133,6 +133,7 @@ def test_recommend_from_a_fold(run, capsys):
     assert "fold 4 is not possible: the run in" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-c", killing("twin 2", 2), "train", "--config", run / "config.json", "--out", out]

@@ -168,6 +168,7 @@ def test_attacks_move_the_rows_of_all_parts(small_split, fitted):
     assert losses["fgm"]["rise"]["mean"] > 10 * abs(losses["noise"]["rise"]["mean"])
 
 
+@pytest.mark.long
 def test_a_stopped_training_goes_on(sealed, fitted, tmp_path):
     settings = Settings(**SMALL | OF_MIX, checkpoint_every=2).resolved()
 
@@ -197,6 +198,7 @@ def test_a_stopped_training_goes_on(sealed, fitted, tmp_path):
     assert equal((restored.selected, restored.final), (resumed.selected, resumed.final))
 
 
+@pytest.mark.long
 def test_a_run_on_the_command_line(tmp_path, capsys):
     out = tmp_path / "run"
     options = "--seeds 1 --epochs 2 --item-epochs 3 --evaluate-every 1 --dim 8 --item-dim 6 --k 5 --select-on NDCG@5"
