@@ -324,6 +324,7 @@ def main(options: Options) -> None:
         if options.estimate:
             estimate(work, settings, options)
             return
+        mend(options.output)
         rows += run(work, settings, options)
     print(map_table.render(rows, options.figure))
 
@@ -346,11 +347,16 @@ def read(path: Path | None) -> list[dict]:
     """Cells of this plan that are finished; a line that was not written to its end is left out."""
     if path is None or not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    rows = [json.loads(line) for line in text.split("\n")[:-1]]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     return [row for row in rows if row["plan"] == PLAN]
+
+
+def mend(path: Path | None) -> None:
+    """Drop a line that was not written to its end: the next one would be glued to it."""
+    if path is not None and path.exists():
+        whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
+        if torn:
+            path.write_text(whole + "\n" if whole else "", encoding="utf-8")
 
 
 def run(work: list[tuple[str, str, list[str]]], settings: dict, options: Options) -> list[dict]:

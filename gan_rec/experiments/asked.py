@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import gan_rec
 from gan_rec.errors import UserError
 from gan_rec.experiments.checks import check_types
-from gan_rec.experiments.config import lasting_paths, read_json
+from gan_rec.experiments.config import lasting_paths, read_object
 from gan_rec.experiments.models import Goal
 from gan_rec.experiments.search import Search
 from gan_rec.experiments.settings import DataOptions
@@ -29,8 +29,8 @@ def read_asked(path: Path, task: str, kind: type[Asked]) -> Asked:
     Raises:
         UserError: the file cannot be read, is of another task, or has a value that is not allowed.
     """
-    config = read_json(path)
-    if not isinstance(config, dict) or config.get("task") != task:
+    config = read_object(path)
+    if config.get("task") != task:
         raise UserError(f"{path} is no configuration of the command {task}")
     # JSON has no tuples.
     config = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}

@@ -51,7 +51,7 @@ def markdown(results: dict) -> str:
     metric = results["metric"]
     k = metric.partition("@")[2]
     others = [name for name in (f"P@{k}", f"R@{k}", f"MRR@{k}", f"coverage@{k}") if name != metric]
-    best = any(_test(name, results, False) for name in results["models"]) and results["best_baseline"]
+    best = results["best_baseline"] if any(_test(name, results, False) for name in results["models"]) else None
     twins = any(_test(name, results, True) for name in results["models"])
     columns = ["model", metric, "95% over users", *others]
     columns += [f"against {best}", "p (Holm)", "effect"] if best else []

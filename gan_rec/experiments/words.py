@@ -28,6 +28,10 @@ def repeated_words(counts: csr_array) -> Int[np.ndarray, " w"]:
     return np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) > 1)
 
 
+class NoWordsError(ValueError):
+    """There is no word that stands in two texts."""
+
+
 class WordModel:
     """Log-odds of the label 1 from the words of a text.
 
@@ -37,14 +41,14 @@ class WordModel:
         strength: C, inverse strength of the regularisation; more than one are more models over the same words.
 
     Raises:
-        ValueError: no word stands in two texts.
+        NoWordsError: there is nothing to learn from.
     """
 
     def __init__(self, counts: csr_array, labels: Int[np.ndarray, " N"], *strength: float):
         regression = need("sklearn.linear_model").LogisticRegression
         self._used = repeated_words(counts)
         if len(self._used) == 0:
-            raise ValueError("no word stands in two texts")
+            raise NoWordsError("no word stands in two texts")
         self._weigh = need("sklearn.feature_extraction.text").TfidfTransformer(sublinear_tf=True)
         x = self._weigh.fit_transform(counts[:, self._used])
         self._models = [regression(C=c, max_iter=1000, solver="liblinear").fit(x, labels) for c in strength]
@@ -83,6 +87,6 @@ def word_scores(
                 scores[:, part == n] = WordModel(counts[part != n], labels[part != n], *STRENGTHS)(counts[part == n])
         best = STRENGTHS[int(np.argmax([auc(labels, each) for each in scores]))]
         model = WordModel(counts, labels, best)
-    except ValueError:
+    except NoWordsError:
         return tuple(np.zeros(group.shape[0]) for group in (counts, *others))
     return scores[STRENGTHS.index(best)], *(model(group)[0] for group in others)

@@ -1,0 +1,319 @@
+"""The commands: their options as typed dataclasses, with what each of them does."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gan_rec.errors import UserError
+from gan_rec.experiments.checks import check_cutoffs_apply
+from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
+
+# The heavy imports stand inside the commands, so that --help and mistakes answer at once.
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """List the named data sets, and whether they are on this disk."""
+
+    def run(self) -> None:
+        """Print the table."""
+        from gan_rec.experiments.tables import datasets_table, print_table
+
+        print_table(datasets_table())
+
+
+@dataclass(frozen=True)
+class Language:
+    """List the pretrained language models, install them, and check that they work."""
+
+    install: tuple[str, ...] = ()
+    """Models to install into this Python environment: minilm, smollm2."""
+    check: tuple[str, ...] = ()
+    """Models (names or paths) to load and to try on some texts."""
+
+    def run(self) -> None:
+        """Install, check, and print what is there."""
+        from gan_rec.language import install, known_models
+        from gan_rec.language.check import check
+
+        for name in self.install:
+            install(name)
+        for name in self.check:
+            print(check(name))
+        if not self.check:
+            for model in known_models().itertuples():
+                state = "installed" if model.installed else f"to install it: {model.command}"
+                print(f"{model.name}: {model.about}; {model.licence}; {state}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a recommender against an adversary, and its twin without one; evaluate both on test, once."""
+
+    task: Literal["ranking", "labels", "ratings"] = "ranking"
+    """What is learned: a ranking of items for users, 0/1 labels of texts, or whether users like items (ratings)."""
+    data: DataOptions = field(default_factory=DataOptions)
+    settings: Settings = field(default_factory=Settings)
+    text: TextOptions = field(default_factory=TextOptions)
+    k: tuple[int, ...] = DEFAULT_KS
+    """Cut-offs of the metrics."""
+    out: Path | None = None
+    """The run directory, new or empty (default: a new one under runs/)."""
+    config: Path | None = None
+    """A run's config.json to repeat; options given beside it win."""
+    resume: bool = False
+    """Go on with a run that was stopped, in --out or beside --config."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Train and print the tables."""
+        out = self._directory()
+        how = {"resume": self.resume, "quiet": self.quiet}
+        given = [f.name for f in fields(self.text) if getattr(self.text, f.name) != getattr(TextOptions(), f.name)]
+        if self.task != "labels" and given:
+            raise UserError(f"{', '.join(given)}: only --task labels has such options, this is --task {self.task}")
+        check_cutoffs_apply(self.task, self.k != DEFAULT_KS)
+        if self.task != "ranking":
+            from gan_rec.experiments.label_run import train_labels
+            from gan_rec.experiments.label_tables import labels_table as table
+
+            results = train_labels(self.task, self.data, self.settings, self.text, out, **how)
+        else:
+            from gan_rec.experiments.run import train
+            from gan_rec.experiments.tables import results_table as table
+
+            results = train(self.data, self.settings, out, ks=self.k, **how)
+        from gan_rec.experiments.tables import print_table
+
+        print_table(table(results))
+        print(f"run directory: {out}")
+
+    def configured(self) -> "Train | None":
+        """The defaults that a configuration gives, if there is one to read."""
+        from gan_rec.experiments.config import read_config
+
+        path = self.config
+        if path is None and self.resume:
+            path = self._directory() / "config.json"
+            if not path.exists():
+                raise UserError(f"nothing to resume: there is no {path}")
+        if path is None:
+            return None
+        config = read_config(path)
+        return replace(
+            self, task=config.task, data=config.data, settings=config.settings, k=config.ks, text=config.text
+        )
+
+    def _directory(self) -> Path:
+        if self.out is not None:
+            return self.out
+        if self.resume:
+            return _stopped("run", self.config and self.config.parent)
+        return _new_directory(self.data.dataset)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compute the metrics of a run again from its checkpoints."""
+
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run."""
+    on: str = "test"
+    """test (weights after the refit) or, for rankings, validation (weights before it)."""
+    k: tuple[int, ...] = DEFAULT_KS
+    """Cut-offs of the metrics of rankings."""
+    format: Literal["table", "json"] = "table"
+    """How to print."""
+
+    def run(self) -> None:
+        """Print the metrics of both models."""
+        from gan_rec.experiments.run import evaluate_run
+        from gan_rec.experiments.tables import evaluation_table, print_table
+
+        summaries = evaluate_run(self.run_directory, self.on, self.k)
+        if self.format == "json":
+            print(json.dumps({"on": self.on, "models": summaries}, indent=1))
+        else:
+            print_table(evaluation_table(f"{self.run_directory} on {self.on}", summaries))
+
+
+@dataclass(frozen=True)
+class Recommend:
+    """Recommend items that a user has not seen, with original ids."""
+
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run."""
+    users: tuple[str, ...] | None = None
+    """User ids as in the data."""
+    all: bool = False
+    """All users."""
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
+    """List length."""
+    format: Literal["table", "csv", "json"] = "table"
+    """How to print; csv has the columns user,rank,item,score."""
+    output: Path | None = None
+    """Write to this file rather than to the screen."""
+    model: Literal["adversarial", "twin"] = "adversarial"
+    """Which of the two models answers."""
+    seed_index: int = 0
+    """Which of its seeds answers."""
+    fold: int | None = None
+    """Which of the folds of a cross-validation answers (default: the first)."""
+
+    def run(self) -> None:
+        """Print or write the recommendations."""
+        from gan_rec.experiments.fitting import recommend
+        from gan_rec.experiments.run import open_run
+        from gan_rec.experiments.tables import recommendations_text
+        from gan_rec.files import write_text
+
+        if self.all == (self.users is not None):
+            raise UserError("recommend for whom? give either --users ID ... or --all")
+        model = open_run(self.run_directory, self.fold).models[self.model]
+        text = recommendations_text(recommend(model, self.users, self.k, seed_index=self.seed_index), self.format)
+        if self.output is None:
+            sys.stdout.write(text)
+            return
+        try:
+            write_text(self.output, text)
+        except OSError as error:
+            raise UserError(f"cannot write {self.output}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How models are tuned."""
+
+    trials: int = 20
+    """Trials of each model, its defaults first."""
+    parallel: int | None = None
+    """Trials proposed at a time; those that differ in learning rates, weights, radii and averages alone run as one
+    program (default: 1 on a CPU, which that does not make faster, else 8)."""
+    select_on: str = "NDCG@20"
+    """The validation metric that counts."""
+    epochs: int | None = None
+    """The most epochs of a training (default: that of the recommender)."""
+    seed: int = 0
+    """Seed of the search and first seed of the trainings."""
+
+    def search(self):
+        """The same as a `gan_rec.experiments.search.Search`."""
+        from gan_rec.experiments.models import Goal
+        from gan_rec.experiments.search import Search, usual_parallel
+
+        parallel = usual_parallel() if self.parallel is None else self.parallel
+        return Search(self.trials, parallel, Goal(self.select_on, self.epochs, self.seed))
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search the values of a model that do best on validation; the test part is not read."""
+
+    model: str = "autoencoder"
+    """A baseline (popularity, item-knn, user-knn, rp3beta, pure-svd, ease, edlae, slim, ials), a recommender (mf,
+    autoencoder, mix, mult-vae, lightgcn), or RECOMMENDER+ADVERSARY of game embedding, as autoencoder+fgm."""
+    data: DataOptions = field(default_factory=DataOptions)
+    options: SearchOptions = field(default_factory=SearchOptions)
+    study: Path | None = None
+    """File of the study, where several machines may work on one: Optuna's journal, or SQLite if it ends with .db
+    (default: study.log in the output directory)."""
+    out: Path | None = None
+    """The output directory, new or empty (default: a new one under runs/)."""
+    resume: bool = False
+    """Go on with a search that was stopped, in --out, perhaps with more --trials; all else must be as it was."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Search and print what was found."""
+        from gan_rec.experiments.models import model
+        from gan_rec.experiments.tables import found_table, print_table
+        from gan_rec.experiments.tune import tune, twin_note
+
+        out = self.out or _new_directory(self.data.dataset, "tune-")
+        how = {"study": self.study, "resume": self.resume, "quiet": self.quiet}
+        found = tune(self.data, self.model, self.options.search(), out, **how)
+        print_table(found_table(found, self.options.select_on))
+        if note := twin_note(model(found.model)):
+            print(note)
+        print(f"output directory: {out}")
+
+    def configured(self) -> "Tune | None":
+        """The defaults that a stopped search gives, if one is to be resumed."""
+        if not self.resume:
+            return None
+        from gan_rec.experiments.tune import read_tuning
+
+        asked = read_tuning(_stopped("search", self.out))
+        study = None if asked.study is None else Path(asked.study)
+        return replace(self, model=asked.model, data=asked.data, options=_searched(asked.search), study=study)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A leaderboard: models tuned with an equal budget, refitted, and measured on test, which is read once."""
+
+    models: tuple[str, ...] = ("all",)
+    """Names as those of tune, also with commas between them; all: every baseline and recommender. An adversarial model
+    brings its twin."""
+    data: DataOptions = field(default_factory=DataOptions)
+    options: SearchOptions = field(default_factory=SearchOptions)
+    seeds: int = 3
+    """How many seeds of models that have randomness."""
+    k: tuple[int, ...] = DEFAULT_KS
+    """Cut-offs of the metrics."""
+    out: Path | None = None
+    """The output directory, new or empty (default: a new one under runs/)."""
+    resume: bool = False
+    """Go on with a comparison that was stopped, in --out; finished models and trials are not done again."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Compare and print the leaderboard."""
+        from gan_rec.experiments.compare import Comparison, compare
+
+        names = tuple(name.strip() for given in self.models for name in given.split(",") if name.strip())
+        out = self.out or _new_directory(self.data.dataset, "compare-")
+        asked = Comparison(self.data, names, self.seeds, self.options.search(), self.k)
+        compare(asked, out, resume=self.resume, quiet=self.quiet)
+        print((out / "leaderboard.md").read_text(encoding="utf-8"))
+        print(f"output directory: {out}")
+
+    def configured(self) -> "Compare | None":
+        """The defaults that a stopped comparison gives, if one is to be resumed."""
+        if not self.resume:
+            return None
+        from gan_rec.experiments.compare import read_comparison
+
+        asked = read_comparison(_stopped("comparison", self.out) / "config.json")
+        options = _searched(asked.search)
+        return replace(self, models=asked.models, data=asked.data, options=options, seeds=asked.seeds, k=asked.ks)
+
+
+def _searched(how) -> SearchOptions:
+    """The options that a `gan_rec.experiments.search.Search` was made of."""
+    return SearchOptions(how.trials, how.parallel, how.goal.select_on, how.goal.epochs, how.goal.seed)
+
+
+def _new_directory(dataset: str, what: str = "") -> Path:
+    return Path("runs") / f"{what}{Path(dataset).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _stopped(what: str, out: Path | None) -> Path:
+    """The directory of what is to be resumed, which has to be given."""
+    if out is None:
+        raise UserError(f"--resume needs the directory of the stopped {what}: give it by --out")
+    return out
+
+
+COMMANDS = {
+    "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
+    "recommend": Recommend,
+}  # fmt: skip
