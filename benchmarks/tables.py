@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from gan_rec.evaluation.significance import summary
 
 ROOT = Path(__file__).parent.parent
@@ -141,11 +143,19 @@ def labels() -> list[str]:
         f"({decimals(robust['models'][name]['accuracy']['mean'], 3)})"
         for name in ("adversarial", "twin")
     }
+    attacked = read("word_attack.jsonl")[-1]
+    words_replaced = (
+        f"{decimals(float(np.mean(own['words'])), 3)} ({decimals(float(np.mean(own['before'])), 3)})"
+        for own in (attacked["models"][name] for name in auc)
+    )
     rows = [
         [f"`vat` of radius .02, alpha .9, 1% of the labels, {len(few)} splits, each with labels of its own: AUC",
          *(with_interval(summary(values)) for values in auc.values()), f"TF-IDF {with_interval(summary(words))}"],
         ["`fgm` of radius .1, 3 seeds: accuracy under FGM of .1 (clean)", fgm["adversarial"], fgm["twin"],
          f"TF-IDF, clean: {decimals(robust['baselines']['TF-IDF']['accuracy']['mean'], 3)}"],
+        [f"the same under replaced words of the same size, {attacked['texts']} texts", *words_replaced,
+         "random words: "
+         + ", ".join(decimals(float(np.mean(attacked["models"][m]["random words"])), 3) for m in auc)],
         ["`fgm` of radius .02, 5 folds: AUC",
          *(with_interval(each["AUC"]) for each in (*folds["models"].values(), folds["baselines"]["TF-IDF"]))],
     ]  # fmt: skip
