@@ -19,6 +19,8 @@ What plays another game than the embedding game
 epoch is chosen on validation too, nothing is refitted, and the chosen model reads test once. The gain of a cell is the
 mean over splits of the paired difference in NDCG@20, with its 95% t-interval; p by a paired t-test over splits, and
 over users (each user's difference averaged over the splits). `noise` is the control: a perturbation that nobody chose.
+`patient-generator` is the generator with five steps to each of the recommender's, small radii, and with or without a
+warm-up.
 A JSON line for each cell, in the order of the settings; of a setting that is not finished the twin is tuned again.
 """
 
@@ -49,7 +51,8 @@ class Options:
     settings: tuple[str, ...] = ()
     """Which (default: all)."""
     adversaries: tuple[str, ...] = ()
-    """Which of generator, gradient-generator, fgm, free, kl-dro, noise, vector-critic, hardness (default: all)."""
+    """Which of generator, gradient-generator, fgm, free, kl-dro, noise, patient-generator, vector-critic, hardness
+    (default: all)."""
     splits: int = 5
     """Split seeds, from 0."""
     output: Path | None = None
@@ -88,6 +91,8 @@ def values(**options: tuple) -> Plan:
 _DECAY = grid(weight_decay=(0.5,))  # an adversary may do a part of its work
 _BALL = (values(epsilon=(0.05, 0.2), alpha=(0.3, 0.7)), _DECAY)
 _LEARNED = (values(epsilon=(0.05, 0.2), alpha=(0.3, 0.7), moves=("simultaneous",)), _DECAY)
+# Small radii, more steps of the generator, and a recommender that has learned something before it begins.
+_PATIENT = (values(adversary_steps=(5,), epsilon=(0.01, 0.1), warm_up=(0, 15)), _DECAY)
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ FAMILIES = {
         _FIRST,
         _TWIN,
         {
-            "generator": _LEARNED, "gradient-generator": _LEARNED, "fgm": _BALL,
+            "generator": _LEARNED, "gradient-generator": _LEARNED, "patient-generator": _PATIENT, "fgm": _BALL,
             "free": (values(epsilon=(0.02, 0.05, 0.1, 0.2)), _DECAY),
             "kl-dro": (values(epsilon=(0.05, 0.5), alpha=(0.3, 0.7)), _DECAY),
             "noise": _BALL,
@@ -144,6 +149,7 @@ FAMILIES = {
         ("mf", "10% known", "25% known", "unbiased"),
     ),
 }  # fmt: skip
+COSTLY = {"patient-generator": ("user side", "item side")}  # adversaries that play in some settings only
 ADVERSARIES = {name: family for family, each in FAMILIES.items() for name in each.adversaries}
 
 
@@ -185,13 +191,18 @@ def tune(split, start: Tuned, plans: tuple[Plan, ...], *, fresh: bool, most: int
     return best
 
 
+def player(adversary: str) -> str:
+    """The adversary by its name in the library."""
+    return adversary.removeprefix("patient-")
+
+
 def config_of(setting: map_settings.Setting, family: Family, adversary: str, smoke: bool) -> Config:
     """What tuning begins with: the recommender alone."""
     of_game = dict(family.options)
     if of_game["game"] == "cfgan":  # the sizes and the side are the setting's
         of_game |= {name: setting.options[name] for name in ("dim", "side") if name in setting.options}
     own = setting.options if of_game["game"] == "embedding" else {}
-    config = SELECT | own | of_game | {"adversary": adversary, "alpha": 1.0, "seeds": setting.seeds}
+    config = SELECT | own | of_game | {"adversary": player(adversary), "alpha": 1.0, "seeds": setting.seeds}
     return config | {"epochs": 4, "evaluate_every": 2} if smoke else config
 
 
@@ -234,7 +245,7 @@ def measure(name: str, setting, adversary: str, twins: Twins, smoke: bool) -> di
     plans = FAMILIES[ADVERSARIES[adversary]].adversaries[adversary]
     tuned, scores = [], []
     for split, first in zip(twins.splits, twins.first, strict=True):
-        begin = Tuned(first.config | {"adversary": adversary, "alpha": 0.5}, tried=first.tried)
+        begin = Tuned(first.config | {"adversary": player(adversary), "alpha": 0.5}, tried=first.tried)
         tuned.append(tune(split, begin, plans, fresh=True, most=1 if smoke else None))
         scores.append(tested(tuned[-1]))
     row = {"benchmark": "map", "plan": PLAN, "setting": name, "adversary": adversary, "family": ADVERSARIES[adversary]}
@@ -305,7 +316,8 @@ def cells(options: Options, settings: dict, done: set[tuple[str, str]]) -> Itera
     for name in options.settings or settings:
         for family, each in FAMILIES.items():
             wanted = [a for a in each.adversaries if a in (options.adversaries or ADVERSARIES)]
-            left = [a for a in wanted if (name, a) not in done]
+            possible = [a for a in wanted if options.smoke or name in COSTLY.get(a, settings)]
+            left = [a for a in possible if (name, a) not in done]
             if left and (each.only is None or name in each.only or options.smoke):
                 yield name, family, left
 
