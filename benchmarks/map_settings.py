@@ -13,6 +13,9 @@ from gan_rec.data import Dataset, Interactions, Split
 ML, LFM, FILMS = "cfgan-ml100k", "lfm2k", "filmtrust"
 _AUTOENCODER = {"recommender": "autoencoder", "dim": 64, "learning_rate": 1e-2, "weight_decay": 1.0, "average": 0.9}
 MF = {"recommender": "mf", "loss": "bpr", "dim": 64, "batch_size": 2048, "learning_rate": 1e-2, "weight_decay": 0.5}
+_LIGHTGCN = {
+    "recommender": "lightgcn", "dim": 64, "learning_rate": 8e-3, "weight_decay": 0.8, "average": 0.75, "epochs": 100,
+}  # fmt: skip
 _TOWER = {"recommender": "two-tower", "units": 128, "learning_rate": 2e-3, "weight_decay": 3.0, "average": 0.9}
 
 
@@ -128,6 +131,7 @@ SETTINGS = {
         "ML-100K, only the 80% least popular items count as found", random_splits(ML, change=tail_only)
     ),
     "FilmTrust": Setting("FilmTrust (films)", random_splits(FILMS)),
+    "LightGCN": Setting("ML-100K, LightGCN", random_splits(ML), _LIGHTGCN),
     "mf": Setting("ML-100K, matrix factorisation with BPR", random_splits(ML), MF),
     "25% known": Setting("ML-100K, a quarter is known", random_splits(ML, 0.25)),
     "50% known": Setting("ML-100K, half is known", random_splits(ML, 0.5)),
