@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import map_table
 import numpy as np
 
 from gan_rec.evaluation.significance import summary
@@ -42,6 +43,13 @@ def with_interval(found: dict, digits: int = 4) -> str:
     """Mean ± half of the 95% interval."""
     half = decimals(found["ci95"][1] - found["mean"], digits)
     return f"{decimals(found['mean'], digits)} ± {half}"
+
+
+def paired(test: dict) -> str:
+    """Difference ± half of its 95% interval over users, and Holm's p."""
+    half = decimals(test["ci95"][1] - test["difference"])
+    p = f"{test['p_holm']:.0e}".replace("e-0", "e-") if test["p_holm"] < 0.001 else f"{test['p_holm']:.2g}"
+    return f"{decimals(test['difference'], sign='+')} ± {half} ({p})"
 
 
 def percent(found: dict) -> str:
@@ -203,13 +211,19 @@ def leaderboard(dataset: str) -> list[str]:
     for name, model in sorted(results["models"].items(), key=lambda named: -named[1]["test"][metric]["mean"]):
         test, own = model["test"], (tests.get((name, True)), tests.get((name, False)))
         exact = with_interval if test[metric]["ci95"] else lambda found: decimals(found["mean"])
-        against = (f"{decimals(t['difference'], sign='+')} ({t['p_holm']:.1g})" if t else "" for t in own)
+        against = (paired(each) if each else "" for each in own)
         means = (decimals(test[other]["mean"], 3) for other in others)
         rows.append([f"`{name}`", exact(test[metric]), *means, *against, f"{model['total_seconds']:.0f}"])
     return markdown(["model", metric, *others, f"against `{best}` (p)", "against its twin (p)", "seconds"], rows)
 
 
+def helps() -> list[str]:
+    """Where an adversary helps: the gain over the equally tuned twin, and the chances that it is none."""
+    return map_table.render(read("map.jsonl")).split("\n")
+
+
 TABLES = {
+    "leaderboard": lambda: leaderboard("cfgan-ml100k"),
     "labels": labels,
     "tuned": tuned,
     "text-cost": text_cost,

@@ -11,7 +11,8 @@ import gan_rec.games
 import gan_rec.recommenders
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
-from gan_rec.experiments.settings import Settings
+from gan_rec.experiments.run import most_accurate
+from gan_rec.experiments.settings import DataOptions, Settings
 
 
 def plain(cls):
@@ -108,3 +109,29 @@ def test_defaults_resolve_and_resolve_again(game, recommender):
 def test_mistakes_are_named(options, message):
     with pytest.raises(UserError, match=message):
         Settings(**options).resolved()
+
+
+@pytest.mark.parametrize(
+    ("settings", "split", "expected"),
+    [
+        ({}, None, "mix"),
+        ({"adversary": "fgm", "dim": 8, "item_dim": 4}, "random", "mix"),
+        ({"recommender": "mf"}, None, "mf"),
+        ({"loss": "bpr"}, None, "autoencoder"),
+        ({"warm_up": 2}, None, "autoencoder"),
+        ({"side": "item"}, None, "autoencoder"),
+        ({"game": "cfgan"}, None, "autoencoder"),
+        ({}, "cold-items", "autoencoder"),
+    ],
+)
+def test_who_plays_for_the_command_train_where_nobody_is_named(settings, split, expected):
+    assert most_accurate(Settings(**settings), DataOptions(split=split)).recommender == expected
+
+
+def test_who_plays_elsewhere_where_nobody_is_named():
+    assert Settings().resolved().recommender == "autoencoder"
+    assert Settings(game="rating").resolved().recommender == "rating-predictor"
+    with pytest.raises(UserError, match="unknown recommender ''; allowed: autoencoder, mix"):
+        Settings(recommender="").resolved()
+    with pytest.raises(UserError, match="unknown game 'chess'"):
+        most_accurate(Settings(game="chess"), DataOptions())

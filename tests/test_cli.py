@@ -9,7 +9,10 @@ from conftest import killing
 
 from gan_rec import cli
 
-FAST = "--seeds 2 --epochs 4 --evaluate-every 2 --dim 8 --hidden 4 --noise 2 --k 5 10 --select-on NDCG@10".split()
+FAST = (
+    "--recommender autoencoder --seeds 2 --epochs 4 --evaluate-every 2 --dim 8 --hidden 4 --noise 2 --k 5 10 "
+    "--select-on NDCG@10"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +205,7 @@ def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
     rows = [f"u{u},i{i}" for u in range(12) for i in range(12) if (u * i) % 3 != 1]
     (tmp_path / "data.csv").write_text("\n".join(rows))
     arguments = ["--dataset", f"{tmp_path}/data.csv", "--out", f"{tmp_path}/r", "--k", "2", "--select-on", "NDCG@2"]
-    cli.main(["train", *arguments, *"--seeds 1 --epochs 2 --dim 4 --quiet".split()])
+    cli.main(["train", *arguments, *"--seeds 1 --epochs 2 --dim 4 --recommender mf --quiet".split()])
     capsys.readouterr()
     (tmp_path / "data.csv").write_text("\n".join(rows[1:] + ["u0,i99"]))
     assert "are not those that the run" in fails(capsys, "train", "--resume", "--out", tmp_path / "r")

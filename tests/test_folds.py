@@ -21,8 +21,8 @@ from gan_rec.experiments.settings import DataOptions
 from gan_rec.experiments.tables import print_table, results_table
 
 QUICK = (
-    "--seeds 2 --epochs 2 --evaluate-every 1 --dim 4 --hidden 4 --noise 2 --k 3 5 --select-on NDCG@5 --batch-size 5 "
-    "--learning-rate .02 --epsilon 2"
+    "--recommender autoencoder --seeds 2 --epochs 2 --evaluate-every 1 --dim 4 --hidden 4 --noise 2 --k 3 5 "
+    "--select-on NDCG@5 --batch-size 5 --learning-rate .02 --epsilon 2"
 ).split()
 MODELS = ("adversarial", "twin")
 

@@ -11,9 +11,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cfgan(data_folder, tmp_path_factory):
-    """The defaults on CFGAN's split, 3 seeds."""
+    """The autoencoder on CFGAN's split, 3 seeds."""
     out = tmp_path_factory.mktemp("quality") / "cfgan"
-    cli.main(["train", "--dataset", str(data_folder / "cfgan-ml100k"), "--seeds", "3", "--out", str(out), "--quiet"])
+    arguments = f"--dataset {data_folder / 'cfgan-ml100k'} --recommender autoencoder --seeds 3 --quiet --out {out}"
+    cli.main(["train", *arguments.split()])
     return json.loads((out / "results.json").read_text())
 
 
@@ -36,6 +37,16 @@ def test_the_adversary_plays(cfgan):
     losses = cfgan["loss_under_attack"]
     assert losses["twin"]["generator"]["rise"]["ci95"][0] > losses["twin"]["noise"]["rise"]["ci95"][1]
     assert losses["rise_difference"]["generator"]["mean"] < 0
+
+
+def test_the_default_beats_every_baseline(data_folder, tmp_path):
+    """The best closed forms reach .4399 (SLIM) and .4390 (EDLAE). Measured with five seeds: .4481 to .4489."""
+    arguments = f"train --dataset {data_folder / 'cfgan-ml100k'} --seeds 2 --quiet --out {tmp_path}/run"
+    cli.main(arguments.split())
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recommender"] == "mix"
+    models = json.loads((tmp_path / "run" / "results.json").read_text())["models"]
+    for model in ("adversarial", "twin"):
+        assert models[model]["NDCG@20"]["mean"] >= 0.444
 
 
 def test_matrix_factorisation_is_tuned(data_folder, tmp_path):

@@ -87,20 +87,40 @@ def test_a_leaderboard_by_hand(tables, monkeypatch, tmp_path):
         others = {name: {"mean": mean, "ci95": None} for name in ("NDCG@5", "P@5", "R@20", "MRR@20", "coverage@20")}
         return {"total_seconds": 12.4, "test": others | {"NDCG@20": {"mean": mean, "ci95": seeds or None}}}
 
-    against = {"difference": 0.1, "p_holm": 0.02}
+    against = {"difference": 0.1, "ci95": [0.05, 0.15], "p_holm": 0.02}
     results = {
         "dataset": "made up", "metric": "NDCG@20", "best_baseline": "ease",
         "models": {"ease": model(0.3), "mf": model(0.2, 0.19, 0.21), "mf+fgm": model(0.4, 0.38, 0.42)},
         "tests": [
-            {"model": "mf", "against": "ease"} | against | {"difference": -0.1},
+            {"model": "mf", "against": "ease"} | against | {"difference": -0.1, "ci95": [-0.15, -0.05], "p_holm": 2e-5},
             {"model": "mf+fgm", "against": "ease"} | against,
-            {"model": "mf+fgm", "against": "mf"} | against | {"difference": 0.2},
+            {"model": "mf+fgm", "against": "mf"} | against | {"difference": 0.2, "ci95": [0.18, 0.22]},
         ],
     }  # fmt: skip
     (tmp_path / "leaderboard.jsonl").write_text(json.dumps({"results": results}) + "\n")
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert tables.leaderboard("made up")[2:] == [
-        "| `mf+fgm` | .4000 ± .0200 | .400 | .400 | .400 | .400 | .400 | +.1000 (0.02) | +.2000 (0.02) | 12 |",
+        f"| `mf+fgm` | .4000 ± .0200 |{' .400 |' * 5} +.1000 ± .0500 (0.02) | +.2000 ± .0200 (0.02) | 12 |",
         "| `ease` | .3000 | .300 | .300 | .300 | .300 | .300 |  |  | 12 |",
-        "| `mf` | .2000 ± .0100 | .200 | .200 | .200 | .200 | .200 | -.1000 (0.02) |  | 12 |",
+        "| `mf` | .2000 ± .0100 | .200 | .200 | .200 | .200 | .200 | -.1000 ± .0500 (2e-5) |  | 12 |",
     ]
+
+
+def test_a_map_by_hand(tables, monkeypatch, tmp_path):
+    def cell(setting: str, adversary: str, gain: float, p: float) -> dict:
+        difference = {"mean": gain, "ci95": [gain - 0.002, gain + 0.002]}
+        own = {"difference": difference, "p": p, "p_users": p / 2, "twin_values": [0.1, 0.3]}
+        return {"setting": setting, "adversary": adversary, "family": "embedding"} | own
+
+    rows = [cell("films", "fgm", 0.005, 0.01), cell("films", "free", -0.01, 0.5), cell("music", "fgm", 0.0, 0.03)]
+    (tmp_path / "map.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    lines = tables.helps()
+    assert lines[2:4] == [
+        "| films | 0.2000 | **+0.0050 ± 0.0020** | -0.0100 ± 0.0020 |",
+        "| music | 0.2000 | +0.0000 ± 0.0020 |  |",
+    ]
+    assert lines[7:9] == [
+        "| films | 0.2000 | 0.03 / 0.015 | 0.5 / 0.25 |",
+        "| music | 0.2000 | 0.06 / 0.03 |  |",
+    ], "three tests: .01 x 3, .03 x 2, .5 x 1"

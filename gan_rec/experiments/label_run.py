@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -209,7 +210,15 @@ def _of_ratings(config: Config, progress: Progress, show: bool) -> Problem:
 
 
 def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):
-    """Evaluations by model and attack, and rows of what the training took."""
+    """Evaluations by model and attack, and rows of what the training took; baselines are fitted beside it."""
+    with ThreadPoolExecutor(1) as beside:
+        baselines = {name: beside.submit(baseline, split) for name, baseline in problem.baselines.items()}
+        found, told = _players(fold, split, problem, settings, out, tracker, progress)
+        progress.say(f"fitting {', '.join(baselines)} ...")
+        return found | {name: baseline.result() for name, baseline in baselines.items()}, told
+
+
+def _players(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):
     found, told = {}, []
     for name, own in {"adversarial": settings, "twin": settings.twin()}.items():
         label = f"{name} {fold}"
@@ -225,8 +234,7 @@ def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, t
             )
         epochs = [int(epoch) for epoch in fit.selected.epoch]
         told.append({"model": name, "epochs": epochs, "seconds": seconds(pd.DataFrame(tracker.rows(label)))})
-    progress.say(f"fitting {', '.join(problem.baselines)} ...")
-    return found | {name: baseline(split) for name, baseline in problem.baselines.items()}, told
+    return found, told
 
 
 def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, told: list[dict]) -> dict:

@@ -96,8 +96,6 @@ def label_settings(settings: Settings, task: str = "labels") -> Settings:
     blank, game = Settings(), choices.OF_LABELS[task]
     if settings.game == blank.game:
         settings = dataclasses.replace(settings, game=game)
-    if settings.recommender == blank.recommender:
-        settings = dataclasses.replace(settings, recommender=choices.players_of(game)[0])
     if settings.game != game:
         raise UserError(f"game {settings.game!r} does not play for {task}; allowed: {game}")
     settings = settings.resolved()

@@ -69,7 +69,7 @@ def train(
 
     Args:
         options: data and split.
-        settings: of the game.
+        settings: of the game; where they name no recommender, see `most_accurate`.
         out: the run directory, which must be empty or new; with `resume`, that of a run that was stopped.
         ks: cut-offs of the metrics.
         resume: go on from the last checkpoint.
@@ -81,11 +81,15 @@ def train(
     Raises:
         UserError: a setting, the data or the directory does not allow it.
     """
-    settings, out = settings.resolved(), Path(out)
+    asked, out = settings, Path(out)
+    settings = most_accurate(asked, options)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
         dataset, splits = _read_splits(options, settings, progress)
         first = next(iter(splits.values()))
+        if asked.recommender is None and max(first.train.n_users, first.train.n_items) > _MOST_OF_DEFAULT:
+            settings = asked.resolved()
+            progress.say(f"  note: recommender {settings.recommender}, as the data are too large for mix")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
         players.text_vectors(settings, first.item_texts, progress=not quiet)
         training(settings, first, ())  # every mistake shows before anything is written
@@ -94,6 +98,23 @@ def train(
         with Tracker(out) as tracker:
             parts = [_part(fold, split, settings, tuple(ks), out, tracker, progress) for fold, split in splits.items()]
         return _finish(out, dataset, splits, settings, parts)
+
+
+_MOST_OF_DEFAULT = 25_000  # users and items: mix has scores of all users for an item, and items x items
+
+
+def most_accurate(settings: Settings, options: DataOptions) -> Settings:
+    """Settings resolved: where no recommender is named, `mix` plays if all that is said allows it.
+
+    Raises:
+        UserError: as `Settings.resolved`.
+    """
+    if settings.recommender is None and options.split != "cold-items":
+        try:
+            return dataclasses.replace(settings, recommender="mix").resolved()
+        except UserError:  # of mix, or of all recommenders: then it comes again
+            pass
+    return settings.resolved()
 
 
 def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:

@@ -71,11 +71,12 @@ class Settings:
     game: str = "embedding"
     """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce, text or
     rating."""
-    recommender: str = "autoencoder"
+    recommender: str | None = None
     """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
     form EDLAE), mf, mult-vae, lightgcn, two-tower (over texts of items) or hybrid (over texts and ids); in game text
     the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too;
-    in game rating the one that tells likes: rating-predictor."""
+    in game rating the one that tells likes: rating-predictor. Default: autoencoder, or the first of the game; of the
+    command train mix, the most accurate, where the data and all that is given allow it."""
     adversary: str | None = None
     """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise, fgsm,
     fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan: pair-critic;
@@ -250,8 +251,9 @@ class Settings:
             UserError: a value that is not allowed; the message gives it and what is.
         """
         checks.check_types(self, leave=("adversary",))
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        missing = choices.defaults(self.game, self.recommender, self.adversary, given)
+        recommender = choices.default_recommender(self.game) if self.recommender is None else self.recommender
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {"recommender": recommender}
+        missing = choices.defaults(self.game, recommender, self.adversary, given) | {"recommender": recommender}
         settings = dataclasses.replace(self, **missing)
         settings._check()
         # Whole numbers where a real one is meant would be traced as integers and compile the epoch once more.
