@@ -8,6 +8,7 @@ import pytest
 from conftest import killing
 
 from gan_rec import cli
+from gan_rec.experiments import run as run_module
 
 FAST = (
     "--recommender autoencoder --seeds 2 --epochs 4 --evaluate-every 2 --dim 8 --hidden 4 --noise 2 --k 5 10 "
@@ -210,6 +211,14 @@ def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
     (tmp_path / "data.csv").write_text("\n".join(rows[1:] + ["u0,i99"]))
     assert "are not those that the run" in fails(capsys, "train", "--resume", "--out", tmp_path / "r")
     assert "are not those that the run" in fails(capsys, "evaluate", tmp_path / "r")
+
+
+def test_large_data_are_not_for_the_default(capfd, monkeypatch, tmp_path):
+    monkeypatch.setattr(run_module, "_MOST_OF_MIX", 10)
+    quick = "--dataset synthetic --epochs 1 --evaluate-every 1 --seeds 1 --dim 4".split()
+    cli.main(["train", *quick, "--out", str(tmp_path / "run")])
+    assert "note: recommender autoencoder, as the data are too large for mix" in capfd.readouterr().err
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recommender"] == "autoencoder"
 
 
 def test_one_user_only(capsys, tmp_path):

@@ -87,7 +87,7 @@ def train(
     with Progress(enabled=not quiet) as progress:
         dataset, splits = _read_splits(options, settings, progress)
         first = next(iter(splits.values()))
-        if asked.recommender is None and max(first.train.n_users, first.train.n_items) > _MOST_OF_DEFAULT:
+        if _too_large(settings, first) and asked.recommender is None:
             settings = asked.resolved()
             progress.say(f"  note: recommender {settings.recommender}, as the data are too large for mix")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
@@ -100,7 +100,11 @@ def train(
         return _finish(out, dataset, splits, settings, parts)
 
 
-_MOST_OF_DEFAULT = 25_000  # users and items: mix has scores of all users for an item, and items x items
+_MOST_OF_MIX = 25_000  # users and items: it has scores of all users for an item, and items x items
+
+
+def _too_large(settings: Settings, split: data.Split) -> bool:
+    return settings.recommender == "mix" and max(split.train.n_users, split.train.n_items) > _MOST_OF_MIX
 
 
 def most_accurate(settings: Settings, options: DataOptions) -> Settings:
