@@ -1,7 +1,7 @@
 """Where does an adversary help accuracy? Settings x adversaries, each against an equally tuned twin.
 
     python benchmarks/map.py --output benchmarks/results/map.jsonl           # all; goes on where it was stopped
-    python benchmarks/map.py --settings "item side" "unbiased" --adversaries fgm noise
+    python benchmarks/map.py --settings "item side" "unbiased" --adversaries fgm noise --first 5 --splits 10
     python benchmarks/map.py --estimate                                      # how long all of it would take
     python benchmarks/map.py --render --output benchmarks/results/map.jsonl --figure map.png
     python benchmarks/map.py --smoke                                         # a made-up world, a minute or two
@@ -54,7 +54,9 @@ class Options:
     """Which of generator, gradient-generator, fgm, free, kl-dro, noise, patient-generator, vector-critic, hardness
     (default: all)."""
     splits: int = 5
-    """Split seeds, from 0."""
+    """How many splits."""
+    first: int = 0
+    """Seed of the first; to see whether a gain is there on splits that had no part in finding it."""
     output: Path | None = None
     """A file to add the JSON lines to; cells that stand in it are not measured again."""
     render: bool = False
@@ -65,6 +67,11 @@ class Options:
     """Train some epochs for each cell, and say how long all would take."""
     smoke: bool = False
     """A made-up world, two splits, few epochs."""
+
+    @property
+    def split_seeds(self) -> range:
+        """Of all splits."""
+        return range(self.first, self.first + self.splits)
 
 
 Config = dict[str, Any]
@@ -348,10 +355,10 @@ def done(rows: list[dict], settings: dict, options: Options) -> set[tuple[str, s
         SystemExit: a cell was measured on another number of splits, and one table cannot show both.
     """
     for row in rows:
-        if settings[row["setting"]].unit == "split" and row["splits"] != options.splits:
-            raise SystemExit(
-                f"the file has cells of {row['splits']} splits, asked are {options.splits}: name another file"
-            )
+        found, asked = (row["splits"], row.get("first_split", 0)), (options.splits, options.first)
+        if settings[row["setting"]].unit == "split" and found != asked:
+            there, wanted = (f"{n} splits from seed {first}" for n, first in (found, asked))
+            raise SystemExit(f"the file has cells of {there}, asked are {wanted}: name another file")
     return {(row["setting"], row["adversary"]) for row in rows}
 
 
@@ -388,13 +395,13 @@ def run(work: list[tuple[str, str, list[str]]], settings: dict, options: Options
 
     for name, family, adversaries in work:
         if name not in splits:
-            splits = {name: list(settings[name].splits(options.splits))}
+            splits = {name: list(settings[name].splits(options.split_seeds))}
         twins = tune_twins(splits[name], settings[name], FAMILIES[family], options.smoke)
         tell(f"{name}: twin of {family} {np.mean([s.per_seed(METRIC).mean() for s in twins.scores]):.4f}")
         for adversary in adversaries:
             row = (
                 measure(name, settings[name], adversary, twins, options.smoke)
-                | {"note": settings[name].note}
+                | {"note": settings[name].note, "first_split": options.first}
                 | made_with
             )
             rows.append(row)
@@ -415,7 +422,7 @@ def estimate(work: list[tuple[str, str, list[str]]], settings: dict, options: Op
     total = 0.0
     for name, family, adversaries in work:
         setting = settings[name]
-        split, n = next(iter(setting.splits(options.splits))), 1 if setting.unit == "seed" else options.splits
+        split, n = next(iter(setting.splits(options.split_seeds))), 1 if setting.unit == "seed" else options.splits
         for adversary in ("twin", *adversaries):
             own = next(reversed(FAMILIES[family].adversaries)) if adversary == "twin" else adversary
             config = config_of(setting, FAMILIES[family], own, options.smoke)

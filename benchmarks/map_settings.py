@@ -1,7 +1,7 @@
 """The settings of map.py: which data, what is held out, and which recommender is to rank it."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,14 +25,14 @@ class Setting:
 
     Args:
         note: what it is, in a line.
-        splits: how many -> that many splits, each with its own train, validation and test part.
+        splits: seeds -> a split of each, with its own train, validation and test part.
         options: of the recommender.
         seeds: training seeds of every split.
         unit: what gains are paired by and intervals are over: "split" or "seed".
     """
 
     note: str
-    splits: Callable[[int], Iterator[Split]]
+    splits: Callable[[Iterable[int]], Iterator[Split]]
     options: dict[str, Any] = field(default_factory=lambda: _AUTOENCODER)
     seeds: int = 1
     unit: str = "split"
@@ -54,9 +54,9 @@ def whole(name: str, **options) -> Dataset:
 def random_splits(name: str, known: float = 0.8, change: Callable[[Split, int], Split] = lambda split, seed: split):
     """Splits of which a part of every user's interactions is known (a fifth of it for validation), the rest test."""
 
-    def make(n: int) -> Iterator[Split]:
+    def make(seeds: Iterable[int]) -> Iterator[Split]:
         data = whole(name)
-        for seed in range(n):
+        for seed in seeds:
             yield change(gan_rec.split(data, "random", test_fraction=1 - known, valid_fraction=0.2, seed=seed), seed)
 
     return make
@@ -93,22 +93,22 @@ def tail_only(split: Split, seed: int, part: float = 0.8) -> Split:
     return dataclasses.replace(split, train=train, valid=of(split.valid, tail), _test=test)
 
 
-def cold_splits(n: int) -> Iterator[Split]:
+def cold_splits(seeds: Iterable[int]) -> Iterator[Split]:
     """A tenth of the items is test with all that they have, a tenth of the rest validation; only they are ranked."""
     data = gan_rec.load("ml-100k", positive_from=4, item_text=True)
-    for seed in range(n):
+    for seed in seeds:
         yield gan_rec.split(data, "cold-items", seed=seed)
 
 
-def unbiased(n: int) -> Iterator[Split]:
+def unbiased(seeds: Iterable[int]) -> Iterator[Split]:
     """Coat's own split: what users chose is known, what was shown to them at random is test."""
     yield gan_rec.split(gan_rec.load("coat-unbiased"))
 
 
-def made_up(n: int) -> Iterator[Split]:
+def made_up(seeds: Iterable[int]) -> Iterator[Split]:
     """For a test of the benchmark."""
     data = gan_rec.load("synthetic")
-    for seed in range(n):
+    for seed in seeds:
         yield gan_rec.split(data, "random", seed=seed)
 
 
