@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def line(directory: Path, about: str | None) -> dict:
-    """The results and the environment of a run.
+    """The results, the environment and, if it has one, the configuration of a run.
 
     Raises:
         SystemExit: the directory has none.
@@ -23,7 +23,16 @@ def line(directory: Path, about: str | None) -> dict:
         if not file.exists():
             raise SystemExit(f"{directory} has no {file.name}: it is not the directory of a finished run")
         parts[part] = json.loads(file.read_text(encoding="utf-8"))
+    config = directory / "config.json"
+    if config.exists():
+        asked = json.loads(config.read_text(encoding="utf-8"))
+        parts["config"] = {name: _named(value) for name, value in asked.items()}
     return ({} if about is None else {"about": about}) | parts
+
+
+def _named(value):
+    """Of an absolute path, which is one of this machine, the last part."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -237,6 +237,7 @@ def helps() -> list[str]:
 TABLES = {
     "leaderboard": lambda: leaderboard("cfgan-ml100k"),
     "flagship": flagship,
+    "map": helps,
     "labels": labels,
     "tuned": tuned,
     "text-cost": text_cost,

@@ -120,12 +120,25 @@ def test_mistakes_are_named(options, message):
         ({"loss": "bpr"}, None, "autoencoder"),
         ({"warm_up": 2}, None, "autoencoder"),
         ({"side": "item"}, None, "autoencoder"),
+        ({"adversary": "my_module:Shift"}, None, "autoencoder"),
         ({"game": "cfgan"}, None, "autoencoder"),
         ({}, "cold-items", "autoencoder"),
     ],
 )
 def test_who_plays_for_the_command_train_where_nobody_is_named(settings, split, expected):
     assert most_accurate(Settings(**settings), DataOptions(split=split)).recommender == expected
+
+
+def test_an_option_of_the_mix_asks_for_it():
+    assert most_accurate(Settings(edlae_l2=9.0), DataOptions()).recommender == "mix"
+    with pytest.raises(UserError, match="warm_up 1 must be 0 with recommender 'mix'"):
+        most_accurate(Settings(item_dim=8, warm_up=1), DataOptions())
+
+
+def test_both_networks_of_the_mix_take_what_is_said_of_one():
+    small = Settings(recommender="mix", dim=4, epochs=3, item_epochs=5).resolved()
+    assert (small.dim, small.item_dim, small.epochs, small.item_epochs) == (4, 4, 3, 5)
+    assert small.item_learning_rate == Settings(recommender="mix").resolved().item_learning_rate
 
 
 def test_who_plays_elsewhere_where_nobody_is_named():

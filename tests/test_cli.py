@@ -213,12 +213,19 @@ def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
     assert "are not those that the run" in fails(capsys, "evaluate", tmp_path / "r")
 
 
-def test_large_data_are_not_for_the_default(capfd, monkeypatch, tmp_path):
-    monkeypatch.setattr(run_module, "_MOST_OF_MIX", 10)
-    quick = "--dataset synthetic --epochs 1 --evaluate-every 1 --seeds 1 --dim 4".split()
-    cli.main(["train", *quick, "--out", str(tmp_path / "run")])
-    assert "note: recommender autoencoder, as the data are too large for mix" in capfd.readouterr().err
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["recommender"] == "autoencoder"
+@pytest.mark.parametrize(
+    ("most", "named", "expected"), [(10, [], "autoencoder"), (10**6, [], "mix"), (10, ["mix"], "mix")]
+)
+def test_who_plays_where_nobody_is_named(capfd, monkeypatch, tmp_path, most, named, expected):
+    monkeypatch.setattr(run_module, "MOST_OF_MIX", most)
+    quick = "--dataset synthetic --epochs 1 --evaluate-every 1 --seeds 1 --dim 4 --adversary fgm".split()
+    recommender = ["--recommender", *named] if named else []
+    cli.main(["train", *quick, *recommender, "--out", str(tmp_path / "run")])
+    told = "note: recommender autoencoder, as the data are too large for mix" in capfd.readouterr().err
+    assert told == (expected == "autoencoder")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["recommender"] == expected
+    assert expected == "autoencoder" or (config["item_dim"], config["item_epochs"]) == (4, 1)
 
 
 def test_one_user_only(capsys, tmp_path):

@@ -368,7 +368,7 @@ def test_settings_of_the_task():
     assert (settings.select_on, settings.head, settings.evaluate_every) == ("AUC", (128, 64), 1)
     with pytest.raises(UserError, match="game 'cfgan' does not play for labels; allowed: text"):
         label_settings(Settings(game="cfgan"))
-    with pytest.raises(UserError, match="recommender 'autoencoder' does not play game 'text'; allowed: embedding"):
+    with pytest.raises(UserError, match="'autoencoder' does not tell labels; allowed: text-cl"):
         label_settings(Settings(recommender="autoencoder"))
     with pytest.raises(UserError, match="unknown metric to select on 'NDCG@20'; allowed: accuracy"):
         label_settings(Settings(select_on="NDCG@20"))

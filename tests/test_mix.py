@@ -26,7 +26,10 @@ from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.mixed import choose_weights
 
 SMALL = {"dim": 8, "hidden": 4, "noise": 2, "batch_size": 16, "seeds": 2, "epochs": 6, "evaluate_every": 2}
-OF_MIX = {"recommender": "mix", "item_dim": 6, "item_epochs": 4, "item_learning_rate": 1e-2}
+OF_MIX = {
+    "recommender": "mix", "weight_decay": 1.0, "item_dim": 6, "item_epochs": 4, "item_learning_rate": 1e-2,
+    "item_weight_decay": 1.0,
+}  # fmt: skip
 
 
 def rng():
@@ -125,7 +128,7 @@ def test_parts_are_those_that_are_trained_alone(sealed, fitted):
         assert equal(mix.parts[0], alone.recommender) and equal(getattr(fitted.weights, name).epoch, alone.epoch)
         other = getattr(items.weights, name).recommender
         assert equal(mix.parts[1], jax.vmap(lambda one, at=known: flip(one, to_device(at), "bayes"))(other))
-        linear = EDLAE(500.0, 0.4).fit(known).columns[...]
+        linear = EDLAE(327.0, 0.4).fit(known).columns[...]
         assert equal(mix.parts[2].columns[...], jnp.stack([linear, linear]))
     assert items.history["phase"].unique().tolist() == ["selection", "refit"]
     assert fitted.history["phase"].unique().tolist() == ["selection", "refit", "item-selection", "item-refit"]

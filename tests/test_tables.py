@@ -77,9 +77,13 @@ def test_a_finished_run_is_kept(tables, monkeypatch, tmp_path):
     assert not (tmp_path / "labels.jsonl").exists()
     (run / "environment.json").write_text('{"python": "3"}')
     keep.main([str(run), "labels", "--about", "it"])
+    (run / "config.json").write_text('{"dataset": "/some/where/reviews.csv", "seeds": 3}')
     keep.main([str(run), "labels"])
     line = {"results": {"AUC": 0.5}, "environment": {"python": "3"}}
-    assert tables.read("labels.jsonl") == [{"about": "it"} | line, line]
+    assert tables.read("labels.jsonl") == [
+        {"about": "it"} | line,
+        line | {"config": {"dataset": "reviews.csv", "seeds": 3}},
+    ]
 
 
 def test_a_leaderboard_by_hand(tables, monkeypatch, tmp_path):

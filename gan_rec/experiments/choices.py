@@ -291,6 +291,8 @@ def defaults(game: str, recommender: str, adversary: Any, given: dict[str, Any])
             players = f"game {game!r} with recommender {recommender!r} and adversary {adversary!r}"
             raise UserError(f"{name} is no option of {players}; options: {', '.join(sorted(allowed))}")
     values = options | training | {"adversary": adversary}
+    if recommender == "mix":  # what is said of one network is said of both, unless the other has a word of its own
+        values |= {name: said for name in OF_ITEM_SIDE if (said := given.get(name.removeprefix("item_"))) is not None}
     return {name: value for name, value in values.items() if given.get(name) is None}
 
 

@@ -211,11 +211,14 @@ def _of_ratings(config: Config, progress: Progress, show: bool) -> Problem:
 
 def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):
     """Evaluations by model and attack, and rows of what the training took; baselines are fitted beside it."""
-    with ThreadPoolExecutor(1) as beside:
+    beside = ThreadPoolExecutor(1)
+    try:
         baselines = {name: beside.submit(baseline, split) for name, baseline in problem.baselines.items()}
         found, told = _players(fold, split, problem, settings, out, tracker, progress)
         progress.say(f"fitting {', '.join(baselines)} ...")
         return found | {name: baseline.result() for name, baseline in baselines.items()}, told
+    finally:  # who stops a training does not want to wait for baselines
+        beside.shutdown(wait=False, cancel_futures=True)
 
 
 def _players(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):

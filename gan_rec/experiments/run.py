@@ -14,7 +14,7 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_model
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
 from gan_rec.experiments.checks import check_cutoffs_apply, check_folds, check_types
-from gan_rec.experiments.choices import GAMES
+from gan_rec.experiments.choices import GAMES, OF_MIX, is_own
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
@@ -25,6 +25,10 @@ from gan_rec.files import write_frame, write_text
 from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.tracking import Tracker, read_rows
+
+# Users and items that the command train gives to mix where nobody names it: with three seeds it then takes some
+# gigabytes, for items x items, and for scores of all users for every item.
+MOST_OF_MIX = 8_000
 
 
 def model_settings(settings: Settings) -> dict[str, Settings]:
@@ -87,8 +91,8 @@ def train(
     with Progress(enabled=not quiet) as progress:
         dataset, splits = _read_splits(options, settings, progress)
         first = next(iter(splits.values()))
-        if _too_large(settings, first) and asked.recommender is None:
-            settings = asked.resolved()
+        if most_accurate(asked, options, first) != settings:
+            settings = most_accurate(asked, options, first)
             progress.say(f"  note: recommender {settings.recommender}, as the data are too large for mix")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
         players.text_vectors(settings, first.item_texts, progress=not quiet)
@@ -100,22 +104,26 @@ def train(
         return _finish(out, dataset, splits, settings, parts)
 
 
-_MOST_OF_MIX = 25_000  # users and items: it has scores of all users for an item, and items x items
-
-
-def _too_large(settings: Settings, split: data.Split) -> bool:
-    return settings.recommender == "mix" and max(split.train.n_users, split.train.n_items) > _MOST_OF_MIX
-
-
-def most_accurate(settings: Settings, options: DataOptions) -> Settings:
+def most_accurate(settings: Settings, options: DataOptions, split: data.Split | None = None) -> Settings:
     """Settings resolved: where no recommender is named, `mix` plays if all that is said allows it.
+
+    Args:
+        settings: of the game.
+        options: of the data.
+        split: the data, as soon as they are there; too many users or items are not for `mix`.
 
     Raises:
         UserError: as `Settings.resolved`.
     """
-    if settings.recommender is None and options.split != "cold-items":
+    if settings.recommender is not None:
+        return settings.resolved()
+    mix = dataclasses.replace(settings, recommender="mix")
+    if any(getattr(settings, name) is not None for name in OF_MIX):  # so nothing else is meant
+        return mix.resolved()
+    too_large = split is not None and max(split.train.n_users, split.train.n_items) > MOST_OF_MIX
+    if options.split != "cold-items" and not too_large and not is_own(settings.adversary or ""):
         try:
-            return dataclasses.replace(settings, recommender="mix").resolved()
+            return mix.resolved()
         except UserError:  # of mix, or of all recommenders: then it comes again
             pass
     return settings.resolved()

@@ -114,13 +114,13 @@ class Settings:
     """Recommenders autoencoder, mix, mult-vae, two-tower, hybrid: chance that training drops an entry of the history.
     rating-predictor: chance that training forgets who the user is."""
     item_dim: int | None = None
-    """Recommender mix: dim of the network over items' histories."""
+    """Recommender mix: dim of the network over items' histories (default: dim, if that is given)."""
     item_epochs: int | None = None
-    """Recommender mix: its epochs."""
+    """Recommender mix: its epochs (default: epochs, if that is given)."""
     item_learning_rate: float | None = None
-    """Recommender mix: its learning rate."""
+    """Recommender mix: its learning rate (default: learning_rate, if that is given)."""
     item_weight_decay: float | None = None
-    """Recommender mix: its weight decay."""
+    """Recommender mix: its weight decay (default: weight_decay, if that is given)."""
     edlae_l2: float | None = None
     """Recommender mix: ridge of EDLAE."""
     edlae_dropout: float | None = None

@@ -157,10 +157,12 @@ def _attacks(results: dict) -> Table:
         table.add_row(
             attack, *cells, "" if attack == "clean" else interval(losses["rise_difference"][attack], sign="+")
         )
-    table.caption = (
-        "generator: trained anew against each model; game: the one that the adversarial training ended with; "
-        "difference: adversarial minus twin, paired by seed"
-    )
+    rows = {
+        "generator": "generator: trained anew against each model; ",
+        "game": "game: the one that the adversarial training ended with; ",
+    }
+    said = "".join(text for name, text in rows.items() if name in losses["twin"])
+    table.caption = said + "difference: adversarial minus twin, paired by seed"
     table.caption_justify = "left"
     return table
 
