@@ -24,6 +24,7 @@ def independent(recommended: pd.DataFrame, test: pd.DataFrame) -> dict[str, floa
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
+@pytest.mark.long
 def test_csv_against_test_file(data_folder, tmp_path, optimised):
     data, out = data_folder / "cfgan-ml100k", tmp_path / "run"
     cli.main(f"train --dataset {data} --seeds 2 --epochs 3 --dim 32 --no-refit --out {out} --quiet".split())

@@ -101,6 +101,7 @@ def test_an_epoch_takes_every_text_once_and_pads_little():
     assert np.abs(np.corrcoef(lengths.mean(axis=1), np.arange(87))[0, 1]) < 0.4  # short ones do not come first
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("adversary", ["fgm", "free"])
 def test_cut_batches_train_as_whole_ones_do(case, adversary, monkeypatch):
     """Padding has no part in anything, so an epoch ends with the same weights."""

@@ -227,6 +227,7 @@ def test_checkerboard_of_cold_items(name, alpha, monkeypatch):
     assert cut.candidates[listed["item"]].all() and (listed["item"] % 2 == listed["user"] % 2).all()
 
 
+@pytest.mark.long
 def test_checkerboard_of_ids(monkeypatch):
     """The texts say nothing, so the held-out diagonal can only be found by the embeddings of `hybrid`."""
 
@@ -261,6 +262,7 @@ def test_games_that_a_recommender_over_text_does_not_play():
         Settings(recommender="mf", encoder="minilm").resolved()
 
 
+@pytest.mark.long
 def test_command_line_over_a_file_of_texts(tmp_path, capsys):
     """With real weights: train on cold items, evaluate from the checkpoints, recommend cold items only."""
     import json

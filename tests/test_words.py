@@ -54,6 +54,7 @@ def test_what_is_read_without_an_attack_is_what_the_classifier_says(encoder, hea
         np.testing.assert_allclose(logits_of_words(encoder.model, tuned, words, mask, reading), expected, atol=1e-4)
 
 
+@pytest.mark.long
 def test_the_attack_stays_in_its_ball_and_hurts_more_than_chance(encoder, head):
     found = substitute(encoder, head, TEXTS, LABELS, 0.3, least=0.3)
     drawn = substitute(encoder, head, TEXTS, LABELS, 0.3, least=0.3, choose="random")
