@@ -27,7 +27,8 @@ def render(rows: list[dict], figure: Path | None = None) -> str:
 LEGEND = """Gain in NDCG@20 on test over the equally tuned twin, paired by split (Coat: by seed), ± half of the 95%
 t-interval; in bold where Holm's p is below .05. Second table: p by split / by user (secondary), both after Holm over
 the whole map. Splits of one data set share data, so an interval over them is rather too narrow than too wide.
-`vector-critic` and `hardness` have twins of their own: squared error, and InfoNCE with matrix factorisation."""
+`vector-critic` and `hardness` have twins of their own: squared error, and InfoNCE with matrix factorisation.
+`patient-generator`: five steps to each of the recommender's, smaller radii, with or without a warm-up."""
 
 
 def table(found: dict, settings: list[str], adversaries: list[str], show) -> str:

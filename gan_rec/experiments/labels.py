@@ -98,8 +98,8 @@ def label_settings(settings: Settings, task: str = "labels") -> Settings:
         settings = dataclasses.replace(settings, game=game)
     if settings.game != game:
         raise UserError(f"game {settings.game!r} does not play for {task}; allowed: {game}")
-    if settings.recommender is not None and settings.recommender not in (players := choices.players_of(game)):
-        raise UserError(f"recommender {settings.recommender!r} does not tell labels; allowed: {', '.join(players)}")
+    if settings.recommender is not None and settings.recommender not in (able := choices.players_of(game)):
+        raise UserError(f"recommender {settings.recommender!r} does not tell labels; allowed: {', '.join(able)}")
     settings = settings.resolved()
     allowed = METRICS if task == "labels" else (*METRICS, UAUC)
     choices.one_of("metric to select on", settings.select_on, allowed)

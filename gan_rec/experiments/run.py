@@ -91,8 +91,9 @@ def train(
     with Progress(enabled=not quiet) as progress:
         dataset, splits = _read_splits(options, settings, progress)
         first = next(iter(splits.values()))
-        if most_accurate(asked, options, first) != settings:
-            settings = most_accurate(asked, options, first)
+        for_these = most_accurate(asked, options, first)
+        if for_these != settings:
+            settings = for_these
             progress.say(f"  note: recommender {settings.recommender}, as the data are too large for mix")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
         players.text_vectors(settings, first.item_texts, progress=not quiet)
@@ -121,7 +122,8 @@ def most_accurate(settings: Settings, options: DataOptions, split: data.Split | 
     if any(getattr(settings, name) is not None for name in OF_MIX):  # so nothing else is meant
         return mix.resolved()
     too_large = split is not None and max(split.train.n_users, split.train.n_items) > MOST_OF_MIX
-    if options.split != "cold-items" and not too_large and not is_own(settings.adversary or ""):
+    own = settings.adversary is not None and is_own(settings.adversary)  # may be made for one size of rows
+    if options.split != "cold-items" and not too_large and not own:
         try:
             return mix.resolved()
         except UserError:  # of mix, or of all recommenders: then it comes again
