@@ -23,6 +23,24 @@ def run(tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def no_attacks(monkeypatch):
+    """Nothing attacks the trained models: that takes most of a short run."""
+    monkeypatch.setattr(run_module, "probe", lambda *models: {"adversarial": {}, "twin": {}, "rise_difference": {}})
+
+
+class BegunError(Exception):
+    """Config and data are told, training would begin."""
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def begun(*arguments):
+        raise BegunError
+
+    monkeypatch.setattr(run_module, "_part", begun)
+
+
 def results(run):
     return json.loads((run / "results.json").read_text())
 
@@ -82,6 +100,7 @@ def test_config_repeats_the_run(run, tmp_path):
         assert first[part] == second[part], part
 
 
+@pytest.mark.usefixtures("no_attacks")
 def test_options_beside_a_config_win(run, tmp_path):
     cli.main(f"train --config {run}/config.json --seeds 1 --alpha 1 --out {tmp_path}/other --quiet".split())
     config = json.loads((tmp_path / "other" / "config.json").read_text())
@@ -202,6 +221,7 @@ def test_divergence_is_told(capsys, tmp_path):
     assert "epoch 1 of the selection phase for seed 0" in message and "there was no checkpoint" in message
 
 
+@pytest.mark.usefixtures("no_attacks")
 def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
     rows = [f"u{u},i{i}" for u in range(12) for i in range(12) if (u * i) % 3 != 1]
     (tmp_path / "data.csv").write_text("\n".join(rows))
@@ -213,6 +233,7 @@ def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
     assert "are not those that the run" in fails(capsys, "evaluate", tmp_path / "r")
 
 
+@pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(
     ("most", "named", "expected"), [(10, [], "autoencoder"), (10**6, [], "mix"), (10, ["mix"], "mix")]
 )
@@ -220,7 +241,8 @@ def test_who_plays_where_nobody_is_named(capfd, monkeypatch, tmp_path, most, nam
     monkeypatch.setattr(run_module, "MOST_OF_MIX", most)
     quick = "--dataset synthetic --epochs 1 --evaluate-every 1 --seeds 1 --dim 4 --adversary fgm".split()
     recommender = ["--recommender", *named] if named else []
-    cli.main(["train", *quick, *recommender, "--out", str(tmp_path / "run")])
+    with pytest.raises(BegunError):
+        cli.main(["train", *quick, *recommender, "--out", str(tmp_path / "run")])
     told = "note: recommender autoencoder, as the data are too large for mix" in capfd.readouterr().err
     assert told == (expected == "autoencoder")
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -68,7 +68,7 @@ IDS = ["-".join(map(str, (*row[:3], *(v for k, v in row[3] if k not in SMALL))))
 
 
 def _marks(row, earlier):
-    """The fast lane takes all adversaries against one recommender, and every game x recommender once."""
+    """The fast lane takes all adversaries against one recommender, and what must be in it once: see `_again`."""
     slow = {
         "tuned-text-classifier": row[2] not in ("fgm", "free"),
         "two-tower": row[0] != "embedding" or row[2] not in ("generator", "fgm"),
@@ -76,7 +76,16 @@ def _marks(row, earlier):
     }
     if slow.get(row[1], False):
         return pytest.mark.slow
-    return pytest.mark.long if row[:2] != ("embedding", "mf") and row[:2] in earlier else ()
+    return pytest.mark.long if _again(row, earlier) else ()
+
+
+def _again(row, earlier):
+    """Every recommender plays the embedding game, two of them every game they can; all else is of the long lane."""
+    game, recommender, adversary, options = row
+    if (game, recommender) == ("embedding", "mf"):
+        return adversary in ("fgsm", "pgd") and ("norm", "linf") in options
+    another = game in ("apr", "hard-negative", "advinfonce") and recommender not in ("mf", "autoencoder")
+    return another or (game, recommender) in earlier
 
 
 MARKED = [pytest.param(row, marks=_marks(row, {each[:2] for each in TABLE[:n]})) for n, row in enumerate(TABLE)]
