@@ -125,7 +125,8 @@ SETTINGS = {
     "10% known": Setting("ML-100K, a tenth of every user's interactions is known", random_splits(ML, 0.1)),
     "cold items": Setting("ML-100K (ratings from 4), items nobody had, two-tower over texts", cold_splits, _TOWER),
     "misclicks": Setting(
-        "ML-100K, a fifth as many random pairs added to train", random_splits(ML, change=with_misclicks)
+        "ML-100K, a fifth as many random pairs added to train; all of them misses, since what is held out is none",
+        random_splits(ML, change=with_misclicks)
     ),
     "tail items": Setting(
         "ML-100K, only the 80% least popular items count as found", random_splits(ML, change=tail_only)

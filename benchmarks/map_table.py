@@ -19,16 +19,29 @@ def render(rows: list[dict], figure: Path | None = None) -> str:
     settings, adversaries = (list(dict.fromkeys(cell[axis] for cell in cells)) for axis in ("setting", "adversary"))
     if figure is not None:
         draw(found, settings, adversaries, figure)
-    return "\n\n".join(
-        (table(found, settings, adversaries, gain), table(found, settings, adversaries, chances), LEGEND)
-    )
+    tables = (table(found, settings, adversaries, show) for show in (gain, chances))
+    return "\n\n".join((*tables, LEGEND, *cosines(cells)))
 
 
 LEGEND = """Gain in NDCG@20 on test over the equally tuned twin, paired by split (Coat: by seed), ± half of the 95%
 t-interval; in bold where Holm's p is below .05. Second table: p by split / by user (secondary), both after Holm over
 the whole map. Splits of one data set share data, so an interval over them is rather too narrow than too wide.
 `vector-critic` and `hardness` have twins of their own: squared error, and InfoNCE with matrix factorisation.
-`patient-generator`: five steps to each of the recommender's, smaller radii, with or without a warm-up."""
+`patient-generator`: five steps to each of the recommender's, smaller radii, with or without a warm-up; `small-fgm`: FGM
+at radii of .01 and .02. Blank: not measured."""
+
+
+def cosines(cells: list[dict]) -> list[str]:
+    """How far generators go from the gradient, in words; none if there is no generator."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for cell in cells:
+        for side, cosine in (cell["cosine_to_gradient"] or {}).items():
+            found.setdefault(cell["adversary"], {}).setdefault(side, []).append(cosine)
+    words = [
+        f"`{adversary}` " + ", ".join(f"{min(each):.3f} to {max(each):.3f} ({side})" for side, each in sides.items())
+        for adversary, sides in found.items()
+    ]
+    return [f"Cosine of steps to the gradient (1: FGM), over settings: {'; '.join(words)}."] if words else []
 
 
 def table(found: dict, settings: list[str], adversaries: list[str], show) -> str:

@@ -206,10 +206,10 @@ def leaderboard(dataset: str) -> list[str]:
     results = {line["results"]["dataset"]: line["results"] for line in read("leaderboard.jsonl")}[dataset]
     metric, best = results["metric"], results["best_baseline"]
     others = [name for name in ("NDCG@20", "NDCG@5", "P@5", "R@20", "MRR@20", "coverage@20") if name != metric]
-    tests = {(test["model"], test["against"] == best): test for test in results["tests"]}
+    tests = {(test["model"], test["against"]): test for test in results["tests"]}
     rows = []
     for name, model in sorted(results["models"].items(), key=lambda named: -named[1]["test"][metric]["mean"]):
-        test, own = model["test"], (tests.get((name, True)), tests.get((name, False)))
+        test, own = model["test"], (tests.get((name, rival)) for rival in (best, name.partition("+")[0]))
         exact = with_interval if test[metric]["ci95"] else lambda found: decimals(found["mean"])
         against = (paired(each) if each else "" for each in own)
         means = (decimals(test[other]["mean"], 3) for other in others)
@@ -217,15 +217,31 @@ def leaderboard(dataset: str) -> list[str]:
     return markdown(["model", metric, *others, f"against `{best}` (p)", "against its twin (p)", "seconds"], rows)
 
 
+def ahead(dataset: str) -> list[str]:
+    """The model with the best validation against every baseline."""
+    results = {line["results"]["dataset"]: line["results"] for line in read("leaderboard.jsonl")}[dataset]
+    first, models = results["best_model"], results["models"]
+    tests = {test["against"]: test for test in results["tests"] if test["model"] == first}
+    tests.pop(first.partition("+")[0], None)  # its twin
+    rivals = sorted(tests, key=lambda name: -models[name]["test"][results["metric"]]["mean"])
+    return markdown([f"`{first}` against", *(f"`{name}`" for name in rivals)],
+                    [[results["metric"], *(paired(tests[name]) for name in rivals)]])  # fmt: skip
+
+
 def flagship() -> list[str]:
     """The most accurate model with more seeds, and against an adversary at the same options."""
     found, rows = {line["about"]: line["results"] for line in read("flagship.jsonl")}, []
-    wanted = {"mix, 5 seeds": ("NDCG@20", "NDCG@5", "P@5", "R@20"), "mix, irgan": ("NDCG@5", "P@5")}
+    beside = "NDCG-tail@20", "novelty@20"
+    wanted = {"mix, 5 seeds": ("NDCG@20", "NDCG@5", "P@5", "R@20", *beside), "mix, irgan": ("NDCG@5", "P@5", *beside)}
     for about, metrics in wanted.items():
         models, tests = found[about]["models"], found[about]["tests"]["adversarial against twin"]
         for metric in metrics:
             both = (with_interval(models[model][metric]) for model in ("twin", "adversarial"))
             rows.append([f"`{found[about]['dataset']}`, {metric}", *both, paired(tests[metric])])
+        losses = found[about]["loss_under_attack"]
+        rise = [with_interval(losses[model]["fgm"]["rise"], 2) for model in ("twin", "adversarial")]
+        fewer = with_interval(losses["rise_difference"]["fgm"], 2)
+        rows.append([f"`{found[about]['dataset']}`, rise of the training loss under FGM", *rise, fewer])
     return markdown(["`mix`, 5 seeds", "alone", "against `fgm`", "difference (p)"], rows)
 
 
@@ -236,6 +252,7 @@ def helps() -> list[str]:
 
 TABLES = {
     "leaderboard": lambda: leaderboard("cfgan-ml100k"),
+    "ahead": lambda: ahead("cfgan-ml100k"),
     "flagship": flagship,
     "map": helps,
     "labels": labels,

@@ -10,8 +10,8 @@ import gan_rec.adversaries
 import gan_rec.games
 import gan_rec.recommenders
 from gan_rec.errors import UserError
-from gan_rec.experiments import choices
-from gan_rec.experiments.run import most_accurate
+from gan_rec.experiments import choices, players
+from gan_rec.experiments.run import attack_radius, most_accurate
 from gan_rec.experiments.settings import DataOptions, Settings
 
 
@@ -148,3 +148,13 @@ def test_who_plays_elsewhere_where_nobody_is_named():
         Settings(recommender="").resolved()
     with pytest.raises(UserError, match="unknown game 'chess'"):
         most_accurate(Settings(game="chess"), DataOptions())
+
+
+@pytest.mark.parametrize("recommender", ["mf", "mix"])
+def test_models_are_attacked_by_radii_of_rows(recommender, small_split):
+    """Not by a KL divergence of users' weights, which has the same name."""
+    fgm, kl = (
+        Settings(recommender=recommender, adversary=name, epsilon=0.7, dim=4).resolved() for name in ("fgm", "kl-dro")
+    )
+    found = [players.attackers(each, small_split.train)[0].epsilon for each in (fgm, kl)]
+    assert found == [attack_radius(fgm), attack_radius(kl)] == [0.7, choices.GAMES["embedding"].options["epsilon"]]

@@ -243,7 +243,7 @@ def test_who_plays_where_nobody_is_named(capfd, monkeypatch, tmp_path, most, nam
     recommender = ["--recommender", *named] if named else []
     with pytest.raises(BegunError):
         cli.main(["train", *quick, *recommender, "--out", str(tmp_path / "run")])
-    told = "note: recommender autoencoder, as the data are too large for mix" in capfd.readouterr().err
+    told = "note: recommender autoencoder, not mix: there are more than 10 users or items" in capfd.readouterr().err
     assert told == (expected == "autoencoder")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["recommender"] == expected

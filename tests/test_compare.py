@@ -111,7 +111,10 @@ def test_tests_and_intervals(board):
     best = max(closed, key=closed.get)
     assert found["best_baseline"] == best
     pairs = [(test["model"], test["against"]) for test in found["tests"]]
-    assert sorted(pairs) == sorted([(name, best) for name in NAMES if name != best] + [("mf+fgm", "mf")])
+    first = max(found["models"], key=lambda name: found["models"][name]["score"])
+    more = [(first, name) for name in closed if name != best and first not in closed]
+    assert found["best_model"] == first
+    assert sorted(pairs) == sorted([(name, best) for name in NAMES if name != best] + [("mf+fgm", "mf"), *more])
     for test in found["tests"]:
         first, second = by_user[test["model"]], by_user[test["against"]]
         expected = stats.ttest_rel(first, second)
@@ -129,7 +132,7 @@ def test_the_table_says_what_the_results_say(board):
     found, table = results(board), pd.read_csv(board / "leaderboard.csv").set_index("model")
     lines = (board / "leaderboard.md").read_text().splitlines()
     assert lines[0] == "# synthetic" and any("Holm over all tests" in line for line in lines)
-    assert any("the best closed form" in line for line in lines) and not any("baseline" in line for line in lines)
+    assert any("which baseline and model are best" in line for line in lines)
     rows = {cells[0]: cells for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines[4:9])}
     assert list(rows) == table.index.tolist()
     against = {(test["model"], test["against"]): test for test in found["tests"]}
@@ -142,6 +145,21 @@ def test_the_table_says_what_the_results_say(board):
     assert table.loc["mf+fgm", "twin p_holm"] == pytest.approx(twin["p_holm"])
     assert rows["mf+fgm"][10:13] == [f"{twin['difference']:+.4f}", f"{twin['p_holm']:.2g}", f"{twin['effect']:+.2f}"]
     assert rows["mf"][10:13] == ["", "", ""]
+
+
+def test_a_trained_model_that_is_best_is_tested_against_every_baseline():
+    compared = [model(name) for name in ("ease", "item-knn", "slim", "mf", "mf+fgm")]
+    records = dict(
+        zip((each.name for each in compared), ({"score": s} for s in (0.3, 0.1, 0.2, 0.2, 0.4)), strict=True)
+    )
+    rivals = compare._rivals(compared, records)
+    assert (rivals["best"], rivals["first"]) == ("ease", "mf+fgm")
+    assert rivals["pairs"][-2:] == [("mf+fgm", "item-knn"), ("mf+fgm", "slim")] and ("mf+fgm", "mf") in rivals["pairs"]
+    tests = [{"model": a, "against": b, "difference": 0.1, "p_holm": 0.02} for a, b in rivals["pairs"]]
+    said = leaderboard._other_baselines({"best_model": "mf+fgm", "best_baseline": "ease", "tests": tests})
+    assert said == "item-knn +0.1000 (p 0.02); slim +0.1000 (p 0.02)"
+    records["ease"]["score"] = 0.5
+    assert compare._rivals(compared, records)["pairs"][-1] == ("mf+fgm", "mf")
 
 
 def test_resume_does_nothing_twice(board, monkeypatch):
@@ -176,6 +194,7 @@ def test_mistakes_are_one_line(board, capsys, tmp_path):
         (["--resume", "--out", str(board), "--seeds", "5"], "another configuration"),
         (["--seeds", "0"], "seeds must be at least 1, got 0"),
         (["--k", "500", "--dataset", "synthetic"], "k = 500 is not possible"),
+        (["--k", "--dataset", "synthetic"], "no cut-off k is given"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli.main(["compare", "--quiet", *arguments])
@@ -196,7 +215,7 @@ def test_a_model_that_the_data_do_not_allow_ends_no_comparison(tmp_path, monkeyp
     found, text = results(out), (out / "leaderboard.md").read_text()
     assert set(found["models"]) == {"popularity"} and set(found["not_possible"]) == {"ease", "mix"}
     assert "* Not possible: ease: too many items." in text and "* Not possible: mix: recommender 'mix' knows" in text
-    assert "Holm" not in text and "closed form" not in text, "nothing was tested"
+    assert "Holm" not in text and "which baseline" not in text, "nothing was tested"
     cli.main(["compare", "--resume", "--out", str(out), "--quiet"])
     assert results(out) == found
     capsys.readouterr()

@@ -157,6 +157,18 @@ def test_checkerboard(options):
         learning_rate=2e-2, weight_decay=0.1, epsilon=0.1, **options,
     )  # fmt: skip
     assert gan_rec.evaluate(model, "test", (1,)).per_seed("P@1").min() == 1
+    if "recommender" in options:  # of which each network alone can do it, not only the closed form
+        mix, known = model.weights.final.recommender, to_device(split.train_and_valid())
+        for part in (0, 1):
+            alone = Mix(mix.parts, jnp.tile(jnp.eye(3)[part], (2, 1)))
+            assert evaluate_ranking(alone, known, test, (1,)).per_seed("P@1").min() == 1
+
+
+def test_weights_that_rank_alike_are_even(train):
+    part = random_parts()[0]
+    mix = jax.tree.map(lambda x: x[None], Mix((part, part, part), jnp.full(3, 1 / 3)))
+    held_out = interactions([(u, u % 9) for u in range(12)], 12, 9)
+    np.testing.assert_allclose(np.sort(choose_weights(mix, train, held_out, "NDCG@3").weights), [[0.3, 0.3, 0.4]])
 
 
 def test_attacks_move_the_rows_of_all_parts(small_split, fitted):

@@ -77,6 +77,11 @@ def test_defaults_lie_in_the_space(name, small_split):
         assert space
 
 
+def test_a_weight_that_nothing_reads_is_not_tuned(small_split):
+    """Free adversarial training has one loss at a time."""
+    assert set(model("mf+fgm").space(small_split)) - set(model("mf+free").space(small_split)) == {"alpha"}
+
+
 def test_no_rank_is_above_what_the_data_have(small_split):
     space = model("pure-svd").space(small_split)
     assert space["dim"] == Whole(4, 44, log=True)
@@ -364,6 +369,24 @@ def test_a_search_that_is_resumed_by_its_directory_alone_is_the_same(tmp_path, c
             cli.main(["tune", "--resume", "--out", str(out), "--quiet", *option.split()])
         said = capsys.readouterr().err.strip().splitlines()
         assert stop.value.code == 2 and len(said) == 1 and "another configuration" in said[0]
+
+
+def test_a_study_that_cannot_be_used_leaves_nothing(tmp_path, capsys):
+    command = [
+        "tune",
+        "--dataset",
+        "synthetic",
+        "--model",
+        "ease",
+        "--quiet",
+        "--out",
+        str(tmp_path / "out"),
+        "--study",
+    ]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, str(tmp_path)])
+    assert stop.value.code == 2 and f"cannot use {tmp_path} as a study" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_spaces_of_recommenders_are_options_of_theirs():

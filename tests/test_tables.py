@@ -93,7 +93,7 @@ def test_a_leaderboard_by_hand(tables, monkeypatch, tmp_path):
 
     against = {"difference": 0.1, "ci95": [0.05, 0.15], "p_holm": 0.02}
     results = {
-        "dataset": "made up", "metric": "NDCG@20", "best_baseline": "ease",
+        "dataset": "made up", "metric": "NDCG@20", "best_baseline": "ease", "best_model": "mf+fgm",
         "models": {"ease": model(0.3), "mf": model(0.2, 0.19, 0.21), "mf+fgm": model(0.4, 0.38, 0.42)},
         "tests": [
             {"model": "mf", "against": "ease"} | against | {"difference": -0.1, "ci95": [-0.15, -0.05], "p_holm": 2e-5},
@@ -108,12 +108,16 @@ def test_a_leaderboard_by_hand(tables, monkeypatch, tmp_path):
         "| `ease` | .3000 | .300 | .300 | .300 | .300 | .300 |  |  | 12 |",
         "| `mf` | .2000 ± .0100 | .200 | .200 | .200 | .200 | .200 | -.1000 ± .0500 (2e-5) |  | 12 |",
     ]
+    assert tables.ahead("made up")[::2] == [
+        "| `mf+fgm` against | `ease` |", "| NDCG@20 | +.1000 ± .0500 (0.02) |"
+    ], "its twin is no baseline"  # fmt: skip
 
 
 def test_a_map_by_hand(tables, monkeypatch, tmp_path):
     def cell(setting: str, adversary: str, gain: float, p: float) -> dict:
         difference = {"mean": gain, "ci95": [gain - 0.002, gain + 0.002]}
         own = {"difference": difference, "p": p, "p_users": p / 2, "twin_values": [0.1, 0.3]}
+        own["cosine_to_gradient"] = {"users": 10 * gain, "items": 0.5} if adversary == "fgm" else None
         return {"setting": setting, "adversary": adversary, "family": "embedding"} | own
 
     rows = [cell("films", "fgm", 0.005, 0.01), cell("films", "free", -0.01, 0.5), cell("music", "fgm", 0.0, 0.03)]
@@ -128,3 +132,4 @@ def test_a_map_by_hand(tables, monkeypatch, tmp_path):
         "| films | 0.2000 | 0.03 / 0.015 | 0.5 / 0.25 |",
         "| music | 0.2000 | 0.06 / 0.03 |  |",
     ], "three tests: .01 x 3, .03 x 2, .5 x 1"
+    assert lines[-1].endswith("over settings: `fgm` 0.000 to 0.050 (users), 0.500 to 0.500 (items).")

@@ -100,7 +100,8 @@ def compare(asked: Comparison, out: Path, *, resume: bool = False, quiet: bool =
         dataset, split = read(asked.data, None, progress)
         k = parse(asked.search.goal.select_on)[1]
         check_cutoffs((k,), split.train.n_items, split.valid.candidates)
-        check_cutoffs((*asked.ks, k), split.train.n_items, split.candidates)
+        for ks in (asked.ks, (k,)):
+            check_cutoffs(ks, split.train.n_items, split.candidates)
         refused = {each.name: _refusal(each, split, asked.search.goal) for each in compared}
         _check_some_left(refused)
         begin(out, asked, environment(dataset.sha256) | {"split_sha256": split.sha256}, resume)
@@ -236,6 +237,7 @@ def _measure(
         "trials": asked.search.trials,
         "seeds": asked.seeds,
         "best_baseline": rivals["best"],
+        "best_model": rivals["first"],
         "models": {
             name: records[name] | {"test": evaluation.summary(), "over_users": over_users(evaluation.per_user[metric])}
             for name, evaluation in evaluations.items()
@@ -243,7 +245,7 @@ def _measure(
         "not_possible": impossible,
         "tests": tests,
         "tests_method": f"paired t-test of {metric} over users, each user's value averaged over seeds; effect: Cohen's "
-        "d of the differences; p_holm: Holm over all tests here; the best closed form is that of the best validation",
+        "d of the differences; p_holm: Holm over all tests here; validation says which baseline and model are best",
     }
     users = [e.frame(name, truth.user_ids, records[name]["seeds"]) for name, e in evaluations.items()]
     write_frame(out / "per_user.parquet", pd.concat(users))
@@ -267,8 +269,18 @@ def _evaluate(lists: Path, truth: Interactions, ks: tuple[int, ...], known: Posi
 
 
 def _rivals(compared: Sequence[Model], records: dict[str, dict]) -> dict:
-    """The best closed form by validation, and which model is tested against which."""
+    """The best baseline by validation, and which model is tested against which.
+
+    All against that baseline, adversarial ones against their twins, and the best model by validation, if it is trained,
+    against the other baselines too.
+    """
+
+    def best_of(names: list[str]) -> str | None:
+        return max(names, key=lambda name: records[name]["score"], default=None)
+
     closed = [each.name for each in compared if each.closed]
-    best = max(closed, key=lambda name: records[name]["score"], default=None)
+    best, first = best_of(closed), best_of([each.name for each in compared])
     pairs = [(each.name, best) for each in compared if best not in (None, each.name)]
-    return {"best": best, "pairs": pairs + [(each.name, each.twin) for each in compared if each.twin in records]}
+    pairs += [(each.name, each.twin) for each in compared if each.twin in records]
+    others = [] if first in closed else [(first, name) for name in closed if name != best]
+    return {"best": best, "first": first, "pairs": pairs + others}

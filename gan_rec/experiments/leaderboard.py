@@ -14,7 +14,7 @@ def table(results: dict) -> pd.DataFrame:
     """A row for each model, the best first.
 
     Columns: the metric's mean, 95% interval over seeds (where there are several) and over users; the difference from
-    the best closed form ("baseline") and from the twin with its interval, Holm-corrected p and effect size; every other
+    the best baseline ("baseline") and from the twin with its interval, Holm-corrected p and effect size; every other
     metric's mean; validation, trials, seconds, those of compilation and peak memory.
     """
     rows = [_row(name, results) for name in results["models"]]
@@ -39,9 +39,10 @@ def _row(name: str, results: dict) -> dict:
 
 
 def _test(name: str, results: dict, of_twin: bool) -> dict | None:
-    """The test of a model against its twin, or against the best closed form."""
+    """The test of a model against its twin, or against the best baseline."""
+    rival = name.partition("+")[0] if of_twin else results["best_baseline"]
     for test in results["tests"]:
-        if test["model"] == name and (test["against"] != results["best_baseline"]) == of_twin:
+        if (test["model"], test["against"]) == (name, rival):
             return test
     return None
 
@@ -73,6 +74,8 @@ def markdown(results: dict) -> str:
 
 def _words(results: dict) -> list[str]:
     tested = [f"* {results['tests_method']}."] if results["tests"] else []
+    if others := _other_baselines(results):
+        tested.append(f"* {results['best_model']} against the other baselines: {others}.")
     return [
         *(f"* Not possible: {name}: {reason}." for name, reason in results["not_possible"].items()),
         f"* Test, {results['split']} split, full ranking. Tuned on validation with at most {results['trials']} trials "
@@ -83,6 +86,14 @@ def _words(results: dict) -> list[str]:
         "last session; a program that several models share counts for the first of them. MiB: peak memory of the "
         "process meanwhile.",
     ]
+
+
+def _other_baselines(results: dict) -> str:
+    """The best model by validation against all baselines but the best, in words."""
+    first, best = results.get("best_model"), results["best_baseline"]
+    tests = [test for test in results["tests"] if test["model"] == first and test["against"] not in (best, first)]
+    plain = [test for test in tests if not first.startswith(f"{test['against']}+")]
+    return "; ".join(f"{test['against']} {test['difference']:+.4f} (p {test['p_holm']:.2g})" for test in plain)
 
 
 def _difference(test: dict | None) -> list[str]:

@@ -198,7 +198,10 @@ class Trained:
             return own
         learns = "hidden" in choices.ADVERSARIES[self.adversary]
         pace = {"adversary_learning_rate": Real(3e-4, 1e-2, log=True)} if learns else {}
-        return {**own, **choices.GAMES["embedding"].space, **pace}
+        of_game = dict(choices.GAMES["embedding"].space)
+        if self.adversary == "free":  # whose steps have one loss at a time, so that no weight is at work
+            del of_game["alpha"]
+        return {**own, **of_game, **pace}
 
     def defaults(self, split: Split) -> Values:
         """See `Model`."""

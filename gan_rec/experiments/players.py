@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from gan_rec.adversaries import ADVERSARIES, SentenceGenerator, everywhere
+from gan_rec.adversaries import ADVERSARIES, WEIGHTS, SentenceGenerator, everywhere
 from gan_rec.data import Interactions, Split
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
@@ -203,10 +203,10 @@ def attackers(settings: Settings, pairs: Interactions) -> tuple:
     """
     own = settings.game in ("embedding", "apr")
     if settings.recommender == "mix":
-        plain = dataclasses.replace(settings, adversary="fgm", feeding=None, radii=None)
+        plain = dataclasses.replace(with_radius(settings), adversary="fgm", feeding=None, radii=None)
         return make_game(plain), make_schedule(plain), None, False
     if own:
-        game_of = settings
+        game_of = with_radius(settings)
     else:
         kept = {
             name: getattr(settings, name) for name in ("recommender", "dim", "dropout", "bias", "side", "batch_size")
@@ -221,6 +221,13 @@ def attackers(settings: Settings, pairs: Interactions) -> tuple:
         maker = make_adversary(game_of, *sizes)
     game_of = dataclasses.replace(game_of, form=None, feeding=None, radii=None)
     return make_game(game_of), make_schedule(game_of), maker, learned
+
+
+def with_radius(settings: Settings) -> Settings:
+    """With an epsilon that is a radius of rows: the embedding game's default if there is none, or of users' weights."""
+    if settings.epsilon is not None and settings.adversary not in WEIGHTS:
+        return settings
+    return dataclasses.replace(settings, epsilon=choices.GAMES["embedding"].options["epsilon"])
 
 
 def make_schedule(settings: Settings) -> Schedule:

@@ -14,7 +14,7 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_model
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
 from gan_rec.experiments.checks import check_cutoffs_apply, check_folds, check_types
-from gan_rec.experiments.choices import GAMES, OF_MIX, is_own
+from gan_rec.experiments.choices import OF_MIX, is_own
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
@@ -91,10 +91,9 @@ def train(
     with Progress(enabled=not quiet) as progress:
         dataset, splits = _read_splits(options, settings, progress)
         first = next(iter(splits.values()))
-        for_these = most_accurate(asked, options, first)
-        if for_these != settings:
-            settings = for_these
-            progress.say(f"  note: recommender {settings.recommender}, as the data are too large for mix")
+        settings = most_accurate(asked, options, first)
+        if asked.recommender is None and settings.game == "embedding" and settings.recommender != "mix":
+            progress.say(f"  note: recommender {settings.recommender}, not mix: {_against_mix(asked, options, first)}")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
         players.text_vectors(settings, first.item_texts, progress=not quiet)
         training(settings, first, ())  # every mistake shows before anything is written
@@ -118,17 +117,26 @@ def most_accurate(settings: Settings, options: DataOptions, split: data.Split | 
     """
     if settings.recommender is not None:
         return settings.resolved()
-    mix = dataclasses.replace(settings, recommender="mix")
-    if any(getattr(settings, name) is not None for name in OF_MIX):  # so nothing else is meant
-        return mix.resolved()
-    too_large = split is not None and max(split.train.n_users, split.train.n_items) > MOST_OF_MIX
-    own = settings.adversary is not None and is_own(settings.adversary)  # may be made for one size of rows
-    if options.split != "cold-items" and not too_large and not own:
-        try:
-            return mix.resolved()
-        except UserError:  # of mix, or of all recommenders: then it comes again
-            pass
+    if _against_mix(settings, options, split) is None:
+        return dataclasses.replace(settings, recommender="mix").resolved()
     return settings.resolved()
+
+
+def _against_mix(settings: Settings, options: DataOptions, split: data.Split | None) -> str | None:
+    """Why `mix` is not to play where no recommender is named; None if it is."""
+    if any(getattr(settings, name) is not None for name in OF_MIX):  # so nothing else is meant
+        return None
+    if split is not None and max(split.train.n_users, split.train.n_items) > MOST_OF_MIX:
+        return f"there are more than {MOST_OF_MIX:,} users or items"
+    if options.split == "cold-items":
+        return "it cannot rank cold items"
+    if settings.adversary is not None and is_own(settings.adversary):
+        return "an adversary of your own may be made for one size of rows"
+    try:
+        dataclasses.replace(settings, recommender="mix").resolved()
+    except UserError as error:  # of mix, or of all recommenders: then it comes again
+        return str(error)
+    return None
 
 
 def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:
@@ -277,6 +285,7 @@ def _finish(out: Path, dataset: data.Dataset, splits: dict, settings: Settings, 
     pooled = {name: pool([part.evaluations[name] for part in parts]) for name in names}
     results = {
         "dataset": dataset.name,
+        **{name: getattr(settings, name) for name in ("game", "recommender", "adversary")},
         "split": _method(splits).removesuffix(" split"),
         **_sha256(settings, splits),
         "models": over_folds([{name: each.summary() for name, each in part.evaluations.items()} for part in parts]),
@@ -319,7 +328,7 @@ def _per_user(parts: list[_Part], user_ids, settings: Settings) -> pd.DataFrame:
 
 def attack_radius(settings: Settings) -> float:
     """The radius at which both models are attacked in the end: the game's, else the embedding game's default."""
-    return settings.epsilon if settings.epsilon is not None else GAMES["embedding"].options["epsilon"]
+    return players.with_radius(settings).epsilon
 
 
 def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:

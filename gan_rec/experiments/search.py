@@ -107,6 +107,13 @@ def search(model: Model, split: Split, how: Search, file: Path, progress: Progre
         return _found(study, model)
 
 
+def try_study(model: Model, split: Split, goal: Goal, file: Path) -> None:
+    """Raise StudyError if `search` cannot share this file."""
+    optuna = need_optuna()
+    with _quiet(optuna), _storage_errors(optuna, file):
+        _open(optuna, model, split, goal, file, True)
+
+
 def usual_parallel() -> int:
     """Trials at a time where nobody says: on a CPU side by side they take as long as one after the other."""
     return 1 if jax.default_backend() == "cpu" else 8

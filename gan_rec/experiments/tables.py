@@ -101,7 +101,8 @@ def seconds_rows(table: Table, results: dict) -> None:
 
 def _metrics(results: dict) -> Table:
     models, tests = results["models"], results["tests"]["adversarial against twin"]
-    title = f"{results['dataset']}: test, mean over {_over(results)} ± 95% interval; selected on validation"
+    who = f", {results['recommender']} against {results['adversary']}" if "recommender" in results else ""
+    title = f"{results['dataset']}{who}: test, mean over {_over(results)} ± 95% interval; selected on validation"
     table = new_table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
     for metric, adversarial in models["adversarial"].items():
         test, twin = tests.get(metric), models["twin"][metric]
@@ -179,7 +180,10 @@ def _cost(results: dict) -> Table:
         "interactions a second",
         *(f"{results['throughput'][m].get('interactions_per_second', 0):,.0f}" for m in models),
     )
-    table.add_row("chosen epoch of each seed", *(", ".join(map(_seeds, results["chosen_epochs"][m])) for m in models))
+    whose = " (user side)" if results.get("recommender") == "mix" else ""
+    table.add_row(
+        f"chosen epoch of each seed{whose}", *(", ".join(map(_seeds, results["chosen_epochs"][m])) for m in models)
+    )
     return table
 
 

@@ -12,7 +12,7 @@ from gan_rec.experiments.directory import begin, check_directory
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.models import Model, model
 from gan_rec.experiments.run import read
-from gan_rec.experiments.search import Found, Search, need_optuna, search
+from gan_rec.experiments.search import Found, Search, need_optuna, search, try_study
 from gan_rec.experiments.settings import DataOptions
 from gan_rec.files import write_text
 from gan_rec.progress import Progress
@@ -87,6 +87,8 @@ def tune(
         dataset, split = read(options, None, progress)
         check_cutoffs((parse(how.goal.select_on)[1],), split.train.n_items, split.valid.candidates)
         tuned.check(split, how.goal)
+        if study is not None and not resume:  # a file that cannot be used shall leave nothing behind
+            try_study(tuned, split, how.goal, study)
         made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
         begin(out, asked, made_with, resume, ASKED, free=("trials", "parallel"))
         found = search(tuned, split, how, study or out / STUDY, progress, shared=study is not None)

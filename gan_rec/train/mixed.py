@@ -14,6 +14,7 @@ from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.evaluation import metrics
 from gan_rec.recommenders.baselines import EDLAE
+from gan_rec.recommenders.baselines.tables import cells
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.mix import Mix
 from gan_rec.train.fit import Fit, Kept, Store, Training
@@ -59,9 +60,10 @@ class MixedTraining:
         What is kept beside the recommender (adversary, alpha, epoch) is that of the user side.
 
         Raises:
-            UserError: as `Training.fit`, or there are too many items for EDLAE.
+            UserError: as `Training.fit`, or there are too many items for EDLAE, or users and items for a table.
         """
-        linear = self.linear.fit(train)  # first, since it may refuse the data
+        cells("mix", train)  # first, since the data may be refused
+        linear = self.linear.fit(train)
         return self._join(self.user_side.fit(train, valid), self.item_side.fit(train, valid), linear, train, valid)
 
     def restore(self, train: Interactions, valid: Interactions) -> Fit:
@@ -103,7 +105,7 @@ def _mix(users: Kept, items: Kept, linear, pairs: Interactions, weights: Float[A
 
 
 def choose_weights(mix: Mix, train: Interactions, valid: Interactions, metric: str) -> Weights:
-    """The weights on a grid with which S mixes rank the validation part best in the mean; of equal ones the first.
+    """The weights on a grid with which S mixes rank the validation part best in the mean; of equal ones the most even.
 
     Args:
         mix: S recommenders, trained on `train` alone.
@@ -121,7 +123,8 @@ def choose_weights(mix: Mix, train: Interactions, valid: Interactions, metric: s
     items, shown = (np.asarray(x).reshape(len(grid) * n_seeds, -1, k)[:, : len(users)] for x in found)
     hits, n_relevant = metrics.relevance(items, valid, users)
     scores = metrics.per_user(hits & shown, n_relevant, (k,))[metric].mean(axis=1).reshape(len(grid), n_seeds)
-    best = scores.mean(axis=1).argmax()
+    means, uneven = scores.mean(axis=1), np.square(grid).sum(axis=1)
+    best = np.lexsort((uneven, -means.round(12)))[0]
     return Weights(jnp.tile(grid[best], (n_seeds, 1)), jnp.asarray(scores[best], jnp.float32))
 
 

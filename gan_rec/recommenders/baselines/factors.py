@@ -12,7 +12,7 @@ from scipy.sparse.linalg import svds
 
 from gan_rec.data.interactions import Interactions
 from gan_rec.errors import UserError
-from gan_rec.recommenders.baselines.tables import Factors, matrix
+from gan_rec.recommenders.baselines.tables import Factors, cells, matrix
 from gan_rec.space import OneOf, Real, Space, Whole
 
 
@@ -24,7 +24,7 @@ class PureSVD:
         dim: its rank.
     """
 
-    dim: int = 32
+    dim: int = 16
 
     space: ClassVar[Space] = {"dim": Whole(4, 256, log=True)}
 
@@ -70,7 +70,12 @@ class IALS:
     random: ClassVar[bool] = True
 
     def fit(self, train: Interactions, seed: int = 0) -> Factors:
-        """The factors that training pairs and the random begin lead to."""
+        """The factors that training pairs and the random begin lead to.
+
+        Raises:
+            UserError: there are too many users and items for a dense table.
+        """
+        cells("iALS", train)
         x = matrix(train)
         sides = tuple(_Side.of(each, self.alpha0, self.l2, self.nu) for each in (x, x.T.tocsr()))
         rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from gan_rec.data.interactions import Interactions
 from gan_rec.errors import UserError
-from gan_rec.recommenders.baselines.tables import Factors, ItemWeights, keep_largest, matrix, square
+from gan_rec.recommenders.baselines.tables import Factors, ItemWeights, cells, keep_largest, matrix, square
 from gan_rec.space import OneOf, Real, Space, Whole
 
 WEIGHTINGS = ("none", "idf", "bm25")
@@ -73,6 +73,7 @@ class UserKNN:
     def fit(self, train: Interactions, seed: int = 0) -> Factors:
         """The weights that training pairs lead to; nothing is random."""
         square("UserKNN", "users", train.n_users)
+        cells("UserKNN", train)
         x = matrix(train)
         read = weigh(csr_array(x.T), self.weighting)
         return Factors(_similar(read, self), x.T.toarray())

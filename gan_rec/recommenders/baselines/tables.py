@@ -11,7 +11,7 @@ from gan_rec.errors import UserError
 from gan_rec.recommenders.score import dot
 
 ArrayLike = np.ndarray | Array
-_LARGEST = 25_000  # items (or users): a dense square table of float32 is 2.5 GB then
+_LARGEST = 25_000  # items (or users): a dense square table of float32 is 2.5 GB then, and so is one of as many cells
 
 
 class ItemWeights(nnx.Module):
@@ -74,6 +74,15 @@ def square(name: str, what: str, n: int) -> None:
     """Raise UserError if a dense table of n x n does not fit."""
     if n > _LARGEST:
         raise UserError(f"{name} keeps a dense table of {what} x {what}, and {n:,} of them are too many (most: 25,000)")
+
+
+def cells(name: str, train: Interactions) -> None:
+    """Raise UserError if a dense table of users x items does not fit."""
+    if train.n_users * train.n_items > _LARGEST**2:
+        raise UserError(
+            f"{name} keeps a dense table of users x items, and {train.n_users:,} x {train.n_items:,} are too many "
+            f"(most: {_LARGEST**2:,} cells)"
+        )
 
 
 def keep_largest(weights: Float[np.ndarray, "n m"], k: int) -> Float[np.ndarray, "n m"]:
