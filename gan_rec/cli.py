@@ -11,6 +11,9 @@ import tyro
 from gan_rec.commands import COMMANDS, Compare, Train, Tune
 from gan_rec.errors import UserError
 
+_RESUMABLE = ("train", "tune", "compare")
+_OF_MANY_VALUES = ("--text-column", "--feature-column", "--models", "--users", "--k")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exits with 2 after a user's mistake, with 130 after Ctrl-C."""
@@ -30,8 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"gan_rec: error: cannot read or write{place}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        name = arguments[0] if arguments[0] in ("tune", "compare") else "train"
-        print(f"gan_rec: stopped; {name} --resume --out DIR goes on from what it has kept", file=sys.stderr)
+        name = arguments[0] if arguments else ""
+        kept = f"; {name} --resume --out DIR goes on from what it has kept" if name in _RESUMABLE else ""
+        print(f"gan_rec: stopped{kept}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -52,6 +56,9 @@ def parse(arguments: list[str]):
         return None
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; allowed: {', '.join(COMMANDS)}")
+    for option in _OF_MANY_VALUES:
+        if rest.count(option) > 1:
+            raise UserError(f"{option} is given twice; all of its values go behind one: {option} A B")
     command = _parse(name, rest)
     if isinstance(command, Train | Tune | Compare):
         configured = command.configured()

@@ -158,3 +158,11 @@ def test_models_are_attacked_by_radii_of_rows(recommender, small_split):
     )
     found = [players.attackers(each, small_split.train)[0].epsilon for each in (fgm, kl)]
     assert found == [attack_radius(fgm), attack_radius(kl)] == [0.7, choices.GAMES["embedding"].options["epsilon"]]
+
+
+@pytest.mark.parametrize("options", [{"loss": "bce"}, {"game": "text", "recommender": "text-classifier"}])
+def test_free_training_needs_a_gradient_on_what_it_moves(options):
+    """The gradient on positives, which it takes again, moves no negatives: nothing would be attacked."""
+    with pytest.raises(UserError, match="form 'article-alpha' does not go with adversary 'free'"):
+        Settings(adversary="free", form="article-alpha", **options).resolved()
+    assert Settings(adversary="free", form="article-beta", **options).resolved().form == "article-beta"

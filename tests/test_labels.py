@@ -20,7 +20,7 @@ from gan_rec.data.labelled import Features, hide_labels, read_labelled
 from gan_rec.data.samples import EncodedTexts
 from gan_rec.errors import UserError
 from gan_rec.evaluation import labels as metrics
-from gan_rec.experiments import label_baselines, label_models, label_run, label_tables
+from gan_rec.experiments import label_baselines, label_run, label_tables
 from gan_rec.experiments.config import Config
 from gan_rec.experiments.directory import add_seconds, seconds
 from gan_rec.experiments.labels import Inputs, LabelSplit, evaluate_labels, label_settings, splits
@@ -378,6 +378,7 @@ class BagOfWords:
     """Stands in for a language model: a random direction for every word."""
 
     sha256 = "bag of words"
+    normalised = True
 
     def encode(self, texts, progress=True):
         def vector(word):
@@ -389,8 +390,7 @@ class BagOfWords:
 
 @pytest.fixture
 def bag_of_words(monkeypatch):
-    for module in (label_run, label_models):
-        monkeypatch.setattr(module, "load_encoder", lambda name, pooling=None: BagOfWords())
+    monkeypatch.setattr("gan_rec.experiments.labels.load_encoder", lambda name, pooling=None: BagOfWords())
 
 
 QUICK = ["--seeds", "2", "--epochs", "12", "--batch-size", "16", "--learning-rate", "0.01", "--quiet"]
@@ -412,6 +412,9 @@ def test_the_whole_task(table, tmp_path, bag_of_words, capsys):
     assert fgm["twin"]["log-loss"]["mean"] > results["models"]["twin"]["log-loss"]["mean"]
     per_text = pd.read_parquet(out / "per_text.parquet")
     assert len(per_text) == 160 * (2 + 2 + 1)
+    assert set(results["tests"]) == {
+        "adversarial against twin", "adversarial against TF-IDF", "twin against TF-IDF",
+    }  # fmt: skip
 
     models = gan_rec.open_texts(out, fold=2)
     data, rows = models["twin"].table, models["twin"].split.rows[2]
@@ -441,6 +444,36 @@ def test_a_run_is_repeated_from_its_config(table, tmp_path, bag_of_words):
     cli.main(["train", "--config", str(tmp_path / "a/config.json"), "--quiet", "--out", str(tmp_path / "b")])
     first, second = (json.loads((tmp_path / run / "results.json").read_text()) for run in "ab")
     assert first["models"] == second["models"]
+
+
+def test_a_config_that_was_damaged_is_one_line(table, tmp_path, bag_of_words, capsys):
+    out = tmp_path / "run"
+    quick = [*QUICK, "--epochs", "1", "--seed", "7"]
+    cli.main(["train", "--task", "labels", "--dataset", str(table), "--head", "4", "--out", str(out), *quick])
+    rows = pd.read_parquet(out / "per_text.parquet")
+    assert set(rows[rows.model == "twin"].seed) == {7, 8}
+    config = json.loads((out / "config.json").read_text())
+    for broken in ({"seeds": "two"}, {"head": "x"}, {"epsilon": [1]}, {"ks": 5}, {"ks": ["a"]}):
+        (out / "config.json").write_text(json.dumps(config | broken))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["evaluate", str(out)])
+        said = capsys.readouterr().err.strip().splitlines()
+        assert stop.value.code == 2 and len(said) == 1 and next(iter(broken)) in said[0], said
+
+
+def test_impossible_parts_are_told_before_texts_are_encoded(table, tmp_path, bag_of_words, monkeypatch, capsys):
+    monkeypatch.setattr(BagOfWords, "encode", None)
+    for option, message in (("--labelled 2", "labelled must be above 0"), ("--folds 1000", "folds must be 0, or 2 to")):
+        with pytest.raises(SystemExit):
+            cli.main(f"train --task labels --dataset {table} --out {tmp_path}/x {option} --quiet".split())
+        assert message in capsys.readouterr().err
+
+
+def test_an_option_of_many_values_is_given_once(table, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(f"train --task labels --dataset {table} --text-column a --text-column b".split())
+    assert stop.value.code == 2 and "--text-column is given twice" in capsys.readouterr().err
 
 
 def test_test_labels_choose_nothing(table):

@@ -42,6 +42,22 @@ def test_padding_is_never_moved_and_takes_none_of_the_radius(case, attack):
         np.testing.assert_allclose(length, 0.3 * whole, rtol=1e-4)
 
 
+def test_lower_precision_moves_texts_the_same_way(case):
+    """bfloat16 has eight bits: what is decided stays, and where the gradient leads too."""
+    found = []
+    for precision in ("float32", "bfloat16"):
+        model = jax.tree.map(lambda x: x, case.model)
+        model.precision = precision
+        rows, none = model.represent(case.batch)
+        loss = LabelLoss(model, case.batch, "bce", (rows, none))
+        found.append((model.logits((rows, none), case.batch), FGM()(loss, rows, none, KEY, everywhere(0.3))[0] - rows))
+    (exact, step), (rough, rough_step) = found
+    np.testing.assert_allclose(rough, exact, atol=0.05)
+    assert not np.array_equal(rough, exact) and rough.dtype == jnp.float32
+    cosines = np.sum(step * rough_step, axis=1) / np.linalg.norm(step, axis=1) / np.linalg.norm(rough_step, axis=1)
+    assert cosines.min() > 0.98
+
+
 def test_what_stands_at_padding_does_not_matter(case):
     batch = case.batch
     garbage = jnp.where(jnp.arange(3)[None, :, None] < batch.lengths[:, None, None], batch.inputs, 7.0)
@@ -96,6 +112,8 @@ def test_an_epoch_takes_every_text_once_and_pads_little():
     first, other = (np.asarray(game.order(samples, 8, jax.random.key(seed))) for seed in (0, 1))
     assert sorted(first[:700]) == list(range(700)) and sorted(first[700:]) == list(range(700, 768))
     assert (first != other).any()
+    left = [np.asarray(game.order(samples, 8, jax.random.key(seed)))[696:700] for seed in range(20)]
+    assert 8 < np.mean(np.asarray(samples.lengths)[np.stack(left)]) < 25  # what fills no batch is not the longest
     lengths = np.asarray(samples.lengths)[first[:696]].reshape(-1, 8)
     assert lengths.max(axis=1).mean() < 1.15 * lengths.mean()  # in a random order it is 1.8
     assert np.abs(np.corrcoef(lengths.mean(axis=1), np.arange(87))[0, 1]) < 0.4  # short ones do not come first

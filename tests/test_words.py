@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from test_language import installed
 
+from gan_rec.data.samples import TextBatch
 from gan_rec.errors import UserError
 from gan_rec.language import load_encoder
 from gan_rec.recommenders.text_classifier import TextClassifier, TunedTextClassifier
@@ -52,6 +53,16 @@ def test_what_is_read_without_an_attack_is_what_the_classifier_says(encoder, hea
     for layers in (encoder.model.stack.upper(4), encoder.model):  # the last two, and all: untrained they are the same
         tuned = TunedTextClassifier(384, layers, head=(8,), rngs=nnx.Rngs(0))
         np.testing.assert_allclose(logits_of_words(encoder.model, tuned, words, mask, reading), expected, atol=1e-4)
+
+
+def test_a_model_that_was_trained_as_a_whole_is_attacked_by_its_own_words(encoder):
+    own = jax.tree.map(lambda x: x, encoder.model)
+    own.word_embedding = nnx.Param(encoder.model.word_embedding[...][::-1] * 0.5)
+    tuned = TunedTextClassifier(384, own, head=(8,), rngs=nnx.Rngs(0))
+    ids, lengths = encoder.padded(TEXTS, 32)
+    batch = TextBatch(jnp.asarray(ids), jnp.asarray(lengths), jnp.zeros((4, 0)), jnp.zeros(4), jnp.ones(4))
+    said = jax.nn.sigmoid(tuned.logits(tuned.represent(batch), batch))
+    np.testing.assert_allclose(substitute(encoder, tuned, TEXTS, LABELS, 0.1).before, said, atol=1e-4)
 
 
 @pytest.mark.long

@@ -103,14 +103,19 @@ def read_labelled(
     return LabelledTexts(file.name.split(".")[0], texts, labels, known, columns, tuple(notes), sha256(file))
 
 
+def check_part(part: float) -> None:
+    """Raise UserError unless it is a part of the labels that can be known."""
+    if not 0 < part <= 1:
+        raise UserError(f"labelled must be above 0 and at most 1, got {part}")
+
+
 def hide_labels(data: LabelledTexts, part: float, seed: int) -> LabelledTexts:
     """All but a part of the labels hidden from training, as many of each class as the part asks for, at least one.
 
     Raises:
         UserError: `part` is not in (0, 1].
     """
-    if not 0 < part <= 1:
-        raise UserError(f"labelled must be above 0 and at most 1, got {part}")
+    check_part(part)
     known = np.zeros(len(data), bool)
     rng = np.random.default_rng(seed)
     for label in (0, 1):
@@ -152,7 +157,7 @@ def _read(file: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row longer than the header loses its end
             how = {"dtype": str, "keep_default_na": False, "encoding": "utf-8", "index_col": False}
-            _check_separator(pd.read_csv(file, nrows=0, **how).columns, file)
+            _check_header(pd.read_csv(file, nrows=1, header=None, **how), file)
             return pd.read_csv(file, on_bad_lines="error", **how)
     except pd.errors.ParserWarning as error:
         raise UserError(f"{file} has rows longer than its header; put texts with commas in quotes") from error
@@ -162,7 +167,11 @@ def _read(file: Path) -> pd.DataFrame:
         raise UserError(f"cannot read {file} as CSV: {str(error).strip()}") from error
 
 
-def _check_separator(header: pd.Index, file: Path) -> None:
+def _check_header(first: pd.DataFrame, file: Path) -> None:
+    header = first.iloc[0]
+    twice = header[header.duplicated() & (header != "")]
+    if len(twice):
+        raise UserError(f"{file} has more than one column {twice.iloc[0]!r}")
     found = {"\t": "tabs", ";": "semicolons"}
     for separator, name in found.items():
         if len(header) == 1 and separator in header[0]:
@@ -208,6 +217,8 @@ def _labels(column: pd.Series, name: str) -> Int[np.ndarray, " N"]:
             f"label column {name!r}: {int(labels.isna().sum()):,} rows are neither 0/1, true/false nor yes/no, the "
             f"first is {column.iloc[row]!r} in row {row + 1} of the data"
         )
+    if len(labels) == 0:
+        raise UserError("the table has a header and no row")
     if labels.nunique() < 2:
         raise UserError(f"label column {name!r}: every label is the same, so there is nothing to learn")
     return labels.to_numpy(np.int32)

@@ -86,7 +86,9 @@ def read_config(path: Path) -> Config:
     if not isinstance(config, dict):
         raise UserError(f"{path} is no configuration: it must hold a JSON object")
     config.pop("gan_rec", None)
-    task, ks = config.pop("task", "ranking"), tuple(config.pop("ks", DEFAULT_KS))
+    task, ks = config.pop("task", "ranking"), config.pop("ks", list(DEFAULT_KS))
+    if not (isinstance(ks, list) and all(type(k) is int for k in ks)):
+        raise UserError(f"{path}: ks must be a list of whole numbers, got {ks!r}")
     if task not in TASKS:
         raise UserError(f"{path}: unknown task {task!r}; allowed: {', '.join(TASKS)}")
     # JSON has no tuples.
@@ -96,7 +98,7 @@ def read_config(path: Path) -> Config:
     if unknown:
         raise UserError(f"{path} has unknown fields: {', '.join(sorted(unknown))}")
     parts = [cls(**{k: v for k, v in config.items() if k in names}) for cls, names in known.items()]
-    return Config(task, parts[0], parts[1], ks, parts[2])
+    return Config(task, parts[0], parts[1], tuple(ks), parts[2])
 
 
 def lasting_paths(config: dict) -> dict:

@@ -13,9 +13,9 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import best_threshold
 from gan_rec.experiments.config import Config
 from gan_rec.experiments.label_run import open_labels
-from gan_rec.experiments.labels import LabelSplit, read_inputs
+from gan_rec.experiments.labels import LabelSplit, read_inputs, reader
 from gan_rec.experiments.settings import Settings
-from gan_rec.language import Encoder, load_encoder
+from gan_rec.language import Encoder
 from gan_rec.language.encode import check_texts
 from gan_rec.recommenders.text_classifier import check_text_alone
 from gan_rec.train.fit import Fit
@@ -92,7 +92,7 @@ def open_texts(directory: Path | str, fold: int = 1) -> dict[str, TextModel]:
     _check(config, directory, fold, len(problem.parts))
     settings, text = config.settings, config.text
     table = read_labelled(config.data.dataset, text.text_column, text.label_column, text.feature_column)
-    encoder = load_encoder(settings.encoder, pooling=settings.pooling)
+    encoder = reader(settings)
     split = problem.parts[fold - 1]
     return {name: TextModel(settings, encoder, split, table, found[fold - 1]) for name, found in fits.items()}
 

@@ -26,10 +26,12 @@ from gan_rec.experiments.labels import (
     ATTACKED_BY,
     Inputs,
     LabelSplit,
+    check_parts,
     evaluate_labels,
     label_settings,
     label_training,
     read_inputs,
+    reader,
     splits,
 )  # fmt: skip
 from gan_rec.experiments.progress import ModelProgress
@@ -37,7 +39,6 @@ from gan_rec.experiments.ratings import read_ratings
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 from gan_rec.experiments.words import word_counts
 from gan_rec.files import write_frame, write_text
-from gan_rec.language.encode import load_encoder
 from gan_rec.progress import Progress
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.fit import Fit, Training
@@ -153,7 +154,8 @@ def _of_texts(config: Config, progress: Progress, show: bool) -> Problem:
     if text.labelled < 1:
         notes += (f"{text.labelled:.1%} of the labels are known, the same to all seeds, and figures are of these",)
     _say(progress, table.name, f"{len(table):,} texts", notes)
-    encoder = load_encoder(settings.encoder, pooling=settings.pooling)
+    check_parts(table.labels, text, options.folds)  # before the texts are encoded, which may take long
+    encoder = reader(settings)
     inputs = read_inputs(encoder, table.texts.tolist(), settings, progress=show)
     seed = _SEED if options.split_seed is None else options.split_seed
     counts = cache(lambda: word_counts(table.texts))
@@ -217,7 +219,7 @@ def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, t
         found, told = _players(fold, split, problem, settings, out, tracker, progress)
         progress.say(f"fitting {', '.join(baselines)} ...")
         return found | {name: baseline.result() for name, baseline in baselines.items()}, told
-    finally:  # who stops a training does not want to wait for baselines
+    finally:  # those that were not begun shall not be begun
         beside.shutdown(wait=False, cancel_futures=True)
 
 
@@ -242,12 +244,12 @@ def _players(fold: int, split: LabelSplit, problem: Problem, settings, out: Path
 
 def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, told: list[dict]) -> dict:
     summaries = {name: _summary(found) for name, found in evaluations.items()}
-    tests = {}
-    for other in ("twin", list(problem.baselines)[-1]):
-        pair = evaluations["adversarial"], evaluations[other]
-        tests[f"adversarial against {other}"] = _test(*pair)
+    tests, baseline = {}, list(problem.baselines)[-1]
+    for first, second in (("adversarial", "twin"), ("adversarial", baseline), ("twin", baseline)):
+        pair = evaluations[first], evaluations[second]
+        tests[f"{first} against {second}"] = _test(*pair)
         if problem.task == "ratings":
-            tests[f"adversarial against {other}, {UAUC}"] = _test_groups(*(folds[0] for folds in pair))
+            tests[f"{first} against {second}, {UAUC}"] = _test_groups(*(folds[0] for folds in pair))
     corrected = holm([test["p"] for test in tests.values()])
     results = {
         "dataset": problem.name,
@@ -271,7 +273,7 @@ def _finish(out: Path, problem: Problem, settings: Settings, evaluations: dict, 
         "seconds": {name: add_seconds([row["seconds"] for row in told if row["model"] == name]) for name in MODELS},
         "peak_memory_mib": peak_memory(),
     }  # fmt: skip
-    write_frame(out / f"per_{problem.things[:-1]}.parquet", _per_row(problem, evaluations))
+    write_frame(out / f"per_{problem.things[:-1]}.parquet", _per_row(problem, evaluations, settings.seed_list))
     write_text(out / "results.json", json.dumps(results, indent=1))
     return results
 
@@ -284,7 +286,7 @@ def _summary(folds: list[LabelEvaluation]) -> dict[str, dict]:
 
 
 _TESTS = {
-    "labels": "DeLong's test over texts, AUC averaged over seeds and folds",
+    "labels": "DeLong's test over texts, AUC averaged over seeds and folds, given these trained models",
     "ratings": f"DeLong's test over ratings, clustered by user (Obuchowski 1997), AUC averaged over seeds; {UAUC}: "
     "paired t-test over users",
 }
@@ -317,11 +319,11 @@ def _undefined(difference: float | None) -> dict:
     return {"difference": difference, "ci95": None, "p": None}
 
 
-def _per_row(problem: Problem, evaluations: dict) -> pd.DataFrame:
+def _per_row(problem: Problem, evaluations: dict, seeds: tuple[int, ...]) -> pd.DataFrame:
     frames = []
     for name in (*MODELS, list(problem.baselines)[-1]):
         for fold, (split, found) in enumerate(zip(problem.parts, evaluations[name], strict=True), start=1):
-            for seed, probabilities in enumerate(found.probabilities):
+            for seed, probabilities in zip(seeds, found.probabilities, strict=False):  # baselines have one
                 columns = {"model": name, "fold": fold, "seed": seed, "row": split.rows[2], "label": found.labels}
                 frames.append(pd.DataFrame(columns | {"probability": probabilities}))
     return pd.concat(frames, ignore_index=True)
@@ -356,6 +358,7 @@ def open_labels(directory: Path) -> tuple[Config, Problem, dict[str, list[Fit]]]
         raise UserError(f"the run in {directory} has the task {config.task!r}; this needs one that tells labels")
     if not (directory / "results.json").exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
+    config = dataclasses.replace(config, settings=label_settings(config.settings, config.task))
     with Progress(enabled=False) as silent:
         problem = _prepare(config, silent, show=False)
     if problem.split_sha256 != read_json(directory / "results.json").get("split_sha256"):

@@ -48,7 +48,8 @@ def _tests(results: dict) -> Table:
 def _attacks(results: dict) -> Table:
     things = "texts" if results["task"] == "labels" else "ratings"
     n = results[f"attacked_{things}"]
-    title = f"accuracy on {n:,} test {things} when representations move by {results['attack_radius']:g} of their length"
+    moved = "rows" if results["task"] == "ratings" else "sentence vectors, or states of tokens if layers are trained,"
+    title = f"accuracy on {n:,} test {things} when {moved} move by {results['attack_radius']:g} of their length"
     table = new_table(title, "attack", "adversarial", "twin")
     for attack, models in results["under_attack"].items():
         table.add_row(attack, *(interval(models[m]["accuracy"]) for m in ("adversarial", "twin")))

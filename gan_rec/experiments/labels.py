@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from gan_rec.adversaries import ATTACKS, everywhere
-from gan_rec.data.labelled import Features, LabelledTexts, hide_labels
+from gan_rec.data.labelled import Features, LabelledTexts, check_part, hide_labels
 from gan_rec.data.samples import EncodedTexts
 from gan_rec.errors import UserError
 from gan_rec.evaluation.labels import METRICS, UAUC, LabelEvaluation, best_threshold
@@ -20,7 +20,7 @@ from gan_rec.experiments import choices, players
 from gan_rec.experiments.settings import Settings, TextOptions
 from gan_rec.experiments.words import word_counts, word_scores
 from gan_rec.games.labels import LabelLoss
-from gan_rec.language.encode import Encoder
+from gan_rec.language.encode import Encoder, load_encoder
 from gan_rec.train.fit import Fit, Observer, Store, Training
 from gan_rec.train.tasks import Labelled, Labelling, for_each_text, predict
 
@@ -45,6 +45,14 @@ class Inputs:
     dim: int
     layers: nnx.Module | None = None
     pooling: str = "mean"
+
+
+def reader(settings: Settings) -> Encoder:
+    """The language model that reads the texts; for a head on frozen sentence vectors these have length 1."""
+    encoder = load_encoder(settings.encoder, pooling=settings.pooling)
+    if settings.trainable is not None or encoder.normalised:
+        return encoder
+    return dataclasses.replace(encoder, normalised=True)
 
 
 def read_inputs(encoder: Encoder, texts: list[str], settings: Settings, *, progress: bool) -> Inputs:
@@ -134,6 +142,7 @@ def splits(
     Raises:
         UserError: too few texts of a class, or a number that is not allowed.
     """
+    check_parts(data.labels, options, folds)
     counts = word_counts(data.texts) if options.word_scores else None
     for train_rows, test_rows in _outer(data.labels, folds, test, seed):
         permuted = np.random.RandomState(seed).permutation(len(train_rows))
@@ -159,6 +168,14 @@ def splits(
         yield LabelSplit(*encoded, rows=parts)
 
 
+def check_parts(labels: Int[np.ndarray, " N"], options: TextOptions, folds: int) -> None:
+    """Raise UserError if there cannot be so many folds, or so large a part of the labels."""
+    check_part(options.labelled)
+    rarest = int(min(np.sum(labels == 0), np.sum(labels == 1)))
+    if folds and not 2 <= folds <= rarest:
+        raise UserError(f"folds must be 0, or 2 to {rarest} (the texts of the rarer label), got {folds}")
+
+
 def _word_scores(counts: list, train: LabelledTexts, seed: int) -> list[Float[np.ndarray, " n"]]:
     """See `word_scores`; training texts without a known label are scored as further ones."""
     known = train.known
@@ -170,14 +187,11 @@ def _word_scores(counts: list, train: LabelledTexts, seed: int) -> list[Float[np
 
 
 def _outer(labels, folds: int, test: float, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    rarest = int(min(np.sum(labels == 0), np.sum(labels == 1)))
     if folds == 0:
         permuted = np.random.RandomState(seed).permutation(len(labels))
         n_test = int(np.ceil(test * len(labels)))
         yield permuted[n_test:], permuted[:n_test]
         return
-    if folds < 2 or folds > rarest:
-        raise UserError(f"folds must be 0, or 2 to {rarest} (the texts of the rarer label), got {folds}")
     from gan_rec.language.files import need
 
     cut = need("sklearn.model_selection").StratifiedKFold(folds, shuffle=True, random_state=seed)

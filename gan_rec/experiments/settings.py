@@ -14,7 +14,8 @@ class DataOptions:
     """Which interactions, and how they are split."""
 
     dataset: str = "ml-100k"
-    """A named data set (see the command datasets), a file, or a directory with train and test files."""
+    """A named data set (see the command datasets), a file, or a directory with train and test files. With --task
+    labels: a CSV file with a column of texts and one of labels, or its folder."""
     positive_from: float | None = None
     """Ratings from this value on are positive (default: every row)."""
     user_column: str | None = None
@@ -52,9 +53,10 @@ class TextOptions:
     """With --task labels: which columns, and what reads the texts."""
 
     text_column: tuple[str, ...] = ()
-    """Columns of text, which are joined (default: item_description)."""
+    """Columns of text, which are joined: --text-column Title "Review Text" (default: item_description, else "Review
+    Text")."""
     label_column: str | None = None
-    """Column of labels, 0/1, true/false or yes/no (default: is_recommended)."""
+    """Column of labels, 0/1, true/false or yes/no (default: is_recommended, else "Recommended IND")."""
     feature_column: tuple[str, ...] = ()
     """Further columns, numbers or categories."""
     word_scores: bool = False
@@ -225,8 +227,8 @@ class Settings:
     epochs: int | None = None
     """The most epochs; validation chooses among them."""
     warm_up: int | None = None
-    """Epochs in which the recommender trains alone, before the adversary joins. A run then also measures this start.
-    Default: 0, in game irgan with mf 100."""
+    """Epochs in which the recommender trains alone, before the adversary joins. A run that ranks then also measures
+    this start. Default: 0, in game irgan with mf 100."""
     warm_up_learning_rate: float | None = None
     """Learning rate of the recommender in these epochs (default: the same as later)."""
     patience: int | None = None
@@ -284,6 +286,8 @@ class Settings:
              "must be 'fixed' with a form that has beta in the place of alpha"),
             (self.adversary == "free" and self.feeding == "alternate", "feeding", self.feeding,
              "must be 'joint' with adversary 'free', which alternates by itself"),
+            (self.adversary == "free" and self.form == "article-alpha", "form", self.form,
+             "does not go with adversary 'free': the gradient on positives moves no negatives"),
             (self.adversary == "kl-dro" and self.form != "alpha", "form", self.form,
              "must be 'alpha' with adversary 'kl-dro'"),
             (self.adversary == "kl-dro" and (self.norm, self.radii) != ("l2", "equal"), "adversary", self.adversary,

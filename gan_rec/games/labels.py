@@ -106,12 +106,15 @@ class TextGame(EmbeddingGame):
         order = shuffle(key, *self.size(samples))
         if not samples.of_tokens:
             return order
-        blur_key, slot_key = jax.random.split(jax.random.fold_in(key, 1))
+        blur_key, slot_key, turn_key = jax.random.split(jax.random.fold_in(key, 1), 3)
         # Blurred, so that a text meets others in every epoch.
         lengths = samples.lengths[order] * jax.random.uniform(blur_key, order.shape, minval=0.9, maxval=1.1)
         order = order[jnp.argsort(jnp.where(order < samples.n, lengths, jnp.inf))]
-        slots = shuffle(slot_key, -(-len(order) // batch_size), samples.n // batch_size)
+        # From another text on in every epoch: what does not fill a batch comes last, and is not to be the longest ones.
         places = jnp.arange(len(order))
+        turned = (places + jax.random.randint(turn_key, (), 0, samples.n)) % samples.n
+        order = order[jnp.where(places < samples.n, turned, places)]
+        slots = shuffle(slot_key, -(-len(order) // batch_size), samples.n // batch_size)
         return order[slots[places // batch_size] * batch_size + places % batch_size]
 
     def draw(self, samples: LabelledSamples, rows: Int[Array, " B"], key: PRNGKeyArray) -> LabelledBatch:

@@ -1,5 +1,6 @@
 """An attack that a person can read: words are replaced by words of like meaning until the label is told wrong."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -55,6 +56,13 @@ def logits_of_words(
     none = jnp.zeros((len(words), 0))
     batch = TextBatch(inputs, lengths, none, jnp.zeros(len(words)), jnp.ones(len(words)))
     return classifier.logits((rows, rows[:0]), batch)
+
+
+def _as_trained(encoder: Encoder, classifier: TextClassifier) -> Encoder:
+    """With the language model that the classifier has trained, if it has trained all of it, word embeddings too."""
+    if isinstance(classifier, TunedTextClassifier) and not isinstance(classifier.layers, Stack):
+        return dataclasses.replace(encoder, model=classifier.layers)
+    return encoder
 
 
 def neighbours(encoder: Encoder, tokens: Int[np.ndarray, " n"], k: int, least: float) -> Int[np.ndarray, "n k"]:
@@ -155,6 +163,7 @@ def substitute(
         UserError: the classifier reads further columns, or word scores.
     """
     check_text_alone(classifier.head.n_inputs - encoder.dim)
+    encoder = _as_trained(encoder, classifier)
     tokens = encoder.tokens(texts, longest)
     known, where = np.unique(tokens.ids, return_inverse=True)
     near = neighbours(encoder, known, k, least)[where]  # of every token, in the order of `tokens.ids`
@@ -191,6 +200,7 @@ def word_shares(
     Shares are those of the squared length of the move, so they sum to 1; see `substitute` for the arguments.
     """
     check_text_alone(classifier.head.n_inputs - encoder.dim)
+    encoder = _as_trained(encoder, classifier)
     tokens = encoder.tokens(texts, longest)
     width = bucket(int(tokens.lengths().max(initial=1)), encoder.longest)
     ids, mask = tokens.padded(np.arange(len(texts)), width)
