@@ -1,24 +1,27 @@
 """Can texts rank items that nobody has had yet, and does an adversary help?
 
-    python benchmarks/cold_items.py                  # ML-100K, ratings >= 4; about half an hour on two CPU cores
-    python benchmarks/cold_items.py --smoke          # a made-up world, seconds
+    python benchmarks/cold_items.py --seeds 1 --output benchmarks/results/cold_items.jsonl    # ML-100K, ratings >= 4
+    python benchmarks/cold_items.py --smoke                                                   # a made-up world, seconds
 
 Of every split seed 10% of the items are out of train entirely, and they alone are ranked, for all users who had one of
 them; 10% of the rest are out for validation in the same way. Rows: random, the popularity of an item's genres, ridge
-regressions from texts to the factors of a truncated SVD of train (features: one-hot genre and year, TF-IDF, MiniLM
-vectors; factors and ridge chosen on validation, refitted on train + validation), and the two-tower with and without its
-adversary (the epoch chosen on validation, refitted; each split's value is the mean over its training seeds). A JSON
-line for each: the mean over splits with its 95% interval. The last lines compare the adversarial two-tower, split by
-split, with its twin and with the best regression.
+regressions from texts to the factors of a truncated SVD of train (features: one-hot genre and year, TF-IDF, vectors of
+MiniLM and of SmolLM2; factors and ridge chosen on validation, refitted on train + validation), and the two-tower over
+each of these two, with and without its adversary (the epoch chosen on validation, refitted; each split's value is the
+mean over its training seeds). A JSON line for each: the mean over splits with its 95% interval, and the difference from
+the adversarial two-tower over MiniLM, split by split.
 """
 
 import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tyro
+
+ENCODERS = {"MiniLM": "minilm", "SmolLM2": "smollm2"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Options:
     """Cut-off of NDCG."""
     on: str = "test"
     """test, or validation to choose settings by."""
+    output: Path | None = None
+    """A file that gets the lines."""
     smoke: bool = False
     """A made-up world, few epochs."""
 
@@ -51,6 +56,7 @@ def main(options: Options) -> None:
     """Measure all rows on every split."""
     import gan_rec
     from gan_rec.evaluation.significance import summary
+    from gan_rec.experiments.environment import environment
 
     if options.smoke:
         options = dataclasses.replace(options, splits=2, seeds=1, k=5)
@@ -58,26 +64,33 @@ def main(options: Options) -> None:
     else:
         data = gan_rec.load(options.dataset, positive_from=options.positive_from, item_text=True)
     features = {"one-hot": one_hot(data.item_texts), "TF-IDF": tf_idf(data.item_texts)}
-    features["MiniLM"] = gan_rec.load_encoder("minilm").encode(data.item_texts)
+    features |= {name: gan_rec.load_encoder(encoder).encode(data.item_texts) for name, encoder in ENCODERS.items()}
     rows: dict[str, list[float]] = {}
     for seed in range(options.splits):
         split = gan_rec.split(data, "cold-items", seed=seed)
         found = simple(split, data.item_texts, options, seed)
         found |= {f"ridge on {name}": ridge(split, x, options) for name, x in features.items()}
-        for name, value in (found | towers(split, options)).items():
+        for name, encoder in ENCODERS.items():
+            found |= {f"{who} over {name}": value for who, value in towers(split, encoder, options).items()}
+        for name, value in found.items():
             rows.setdefault(name, []).append(value)
             print(f"split {seed}: {name} {value:.4f}", flush=True)
-    for name, values in rows.items():
-        print(json.dumps({"benchmark": "cold items", "model": name, f"NDCG@{options.k}": summary(values)}), flush=True)
-    best = max((name for name in rows if name.startswith("ridge")), key=lambda name: np.mean(rows[name]))
-    for other in ("twin", best):
-        difference = np.subtract(rows["adversarial"], rows[other])
-        line = {"difference": f"adversarial - {other}", f"NDCG@{options.k}, paired by split": summary(difference)}
-        print(json.dumps({"benchmark": "cold items"} | line), flush=True)
+    made_with = {n: v for n, v in environment(None).items() if n in ("git_revision", "packages", "device")}
+    first = rows[f"adversarial over {next(iter(ENCODERS))}"]
+    lines = [
+        {"benchmark": "cold items", "model": name, "metric": f"NDCG@{options.k}", "splits": options.splits,
+         "seeds": options.seeds, "value": summary(values), "over adversarial": summary(np.subtract(values, first)),
+         "environment": made_with}
+        for name, values in rows.items()
+    ]  # fmt: skip
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    print(text, end="")
+    if options.output is not None:
+        options.output.write_text(text, encoding="utf-8")
 
 
-def towers(split, options: Options) -> dict[str, float]:
-    """The recommender over texts, adversarial and alone."""
+def towers(split, encoder: str, options: Options) -> dict[str, float]:
+    """The recommender over texts as a language model reads them, adversarial and alone."""
     import gan_rec
 
     extra = {"epochs": 10, "dim": 8, "units": 16, "components": 8} if options.smoke else {}
@@ -86,7 +99,7 @@ def towers(split, options: Options) -> dict[str, float]:
     found = {}
     for name, choice in {"adversarial": {}, "twin": {"alpha": 1.0}}.items():
         model = gan_rec.fit(
-            split, recommender=options.recommender, adversary=options.adversary, seeds=options.seeds,
+            split, recommender=options.recommender, encoder=encoder, adversary=options.adversary, seeds=options.seeds,
             select_on=f"NDCG@{options.k}", refit=options.on == "test", progress=False, **extra, **choice,
         )  # fmt: skip
         found[name] = float(gan_rec.evaluate(model, options.on, (options.k,)).per_seed(f"NDCG@{options.k}").mean())

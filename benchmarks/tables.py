@@ -125,17 +125,25 @@ def alpha() -> list[str]:
 
 
 def collm() -> list[str]:
-    """Likes on CoLLM's split, trained on train alone."""
-    results = [line["results"] for line in read("collm.jsonl") if not line["refit"]][-1]
+    """Likes on CoLLM's split."""
+    found = {line["refit"]: line["results"] for line in read("collm.jsonl")}
 
     def both(summaries: dict) -> str:
         return f"{decimals(summaries['AUC']['mean'])} ({decimals(summaries['UAUC']['mean'])})"
 
-    models, seeds = results["models"], len(results["models"]["twin"]["AUC"]["per_seed"])
-    running = f"running averages {both(results['baselines']['running user mean + item mean'])}"
-    name = f"`{results['dataset']}`, trained on train alone, {seeds} seeds: AUC (UAUC)"
-    header = "measured on test, chosen on validation", "adversarial", "twin", "baseline"
-    return markdown(header, [[name, both(models["adversarial"]), both(models["twin"]), running]])
+    rows = []
+    for refit, results in found.items():
+        models, baselines = results["models"], results["baselines"]
+        test = results["tests"][f"adversarial against {list(baselines)[-1]}"]
+        rows.append([
+            "refitted on train + validation" if refit else "train alone",
+            *(both(models[name]) for name in ("adversarial", "twin")),
+            *(both(each) for each in baselines.values()),
+            f"{decimals(test['difference'], sign='+')} ({test['p_holm']:.2g})",
+        ])  # fmt: skip
+    header = [f"`{next(iter(found.values()))['dataset']}`, test: AUC (UAUC); 5 seeds", "adversarial", "twin"]
+    header += [*next(iter(found.values()))["baselines"], "AUC of adversarial - last baseline (p)"]
+    return markdown(header, rows)
 
 
 def labels() -> list[str]:
@@ -146,11 +154,15 @@ def labels() -> list[str]:
     words = [each["baselines"]["TF-IDF"]["AUC"]["mean"] for each in few]
     found = {line["about"]: line["results"] for line in lines}
     robust, folds = found["fgm of radius .1"], found["frozen, 5 folds"]
-    fgm = {
-        name: f"{decimals(robust['under_attack']['fgm'][name]['accuracy']['mean'], 3)} "
-        f"({decimals(robust['models'][name]['accuracy']['mean'], 3)})"
-        for name in ("adversarial", "twin")
-    }
+    fgm, ranks = (
+        {
+            name: f"{decimals(robust['under_attack']['fgm'][name][metric]['mean'], 3)} "
+            f"({decimals(robust['models'][name][metric]['mean'], 3)})"
+            for name in ("adversarial", "twin")
+        }
+        for metric in ("accuracy", "AUC")
+    )
+    constant = decimals(robust["baselines"]["majority"]["accuracy"]["mean"], 3)
     attacked = read("word_attack.jsonl")[-1]
     words_replaced = (
         f"{decimals(float(np.mean(own['words'])), 3)} ({decimals(float(np.mean(own['before'])), 3)})"
@@ -160,8 +172,10 @@ def labels() -> list[str]:
         [f"`vat` of radius .02, alpha .9, 1% of the labels, {len(few)} splits, each with labels of its own: AUC",
          *(with_interval(summary(values)) for values in auc.values()), f"TF-IDF {with_interval(summary(words))}"],
         ["`fgm` of radius .1, 3 seeds: accuracy under FGM of .1 (clean)", fgm["adversarial"], fgm["twin"],
-         f"TF-IDF, clean: {decimals(robust['baselines']['TF-IDF']['accuracy']['mean'], 3)}"],
-        [f"the same under replaced words of the same size, {attacked['texts']} texts", *words_replaced,
+         f"clean: TF-IDF {decimals(robust['baselines']['TF-IDF']['accuracy']['mean'], 3)}, majority {constant}"],
+        ["the same: AUC", ranks["adversarial"], ranks["twin"], "chance .500"],
+        [f"the same: accuracy when words move by .1 of a text's, replaced by others, {attacked['texts']} texts",
+         *words_replaced,
          "random words: "
          + ", ".join(decimals(float(np.mean(attacked["models"][m]["random words"])), 3) for m in auc)],
         ["`fgm` of radius .02, 5 folds: AUC",
@@ -191,8 +205,19 @@ def tuned() -> list[str]:
             *(f"{decimals(test['difference'], sign='+')} ({test['p_holm']:.0e})" for test in against),
             *under,
         ])  # fmt: skip
-    header = ["texts, radius", "AUC, adversarial", "twin", "TF-IDF", "against its twin (p)", "against TF-IDF (p)"]
+    header = ["texts, radius", "AUC, adversarial", "twin", "TF-IDF", "adversarial - twin (p)", "- TF-IDF (p)"]
     return markdown([*header, "accuracy under FGM (clean), adversarial", "twin"], rows)
+
+
+def cold_items() -> list[str]:
+    """Items that nobody had, ranked by their texts."""
+    lines = read("cold_items.jsonl")
+    rows = [
+        [line["model"], with_interval(line["value"]),
+         with_interval(line["over adversarial"]) if np.any(line["over adversarial"]["per_seed"]) else ""]
+        for line in lines
+    ]  # fmt: skip
+    return markdown([f"{lines[0]['splits']} splits", lines[0]["metric"], "over the adversarial two-tower"], rows)
 
 
 def text_cost() -> list[str]:
