@@ -189,7 +189,12 @@ def tuned() -> list[str]:
     """Labels of reviews by an encoder whose last layers are trained: beside words, and under attack."""
     found = {line["about"]: line["results"] for line in read("labels.jsonl")}
     rows = []
-    for name, about in (("review", "tuned, review"), ("title and review", "tuned, title and review")):
+    texts = {
+        "review": "tuned, review",
+        "review, more of it": "tuned, review, .003",
+        "title and review": "tuned, title and review",
+    }
+    for name, about in texts.items():
         results = found[about]
         models, attacked, tests = (results[part] for part in ("models", "under_attack", "tests"))
         under = (
