@@ -56,10 +56,15 @@ def table(found: dict, settings: list[str], adversaries: list[str], show) -> str
 
 
 def gain(cell: dict) -> str:
-    """Mean and half interval."""
-    mean, interval = cell["difference"]["mean"], cell["difference"]["ci95"]
-    text = f"{mean:+.4f}" + ("" if interval is None else f" ± {interval[1] - mean:.4f}")
+    """Mean and half interval, in bold where it is sure."""
+    text = half(cell["difference"])
     return f"**{text}**" if cell["p_holm"] < 0.05 else text
+
+
+def half(difference: dict) -> str:
+    """Mean and half of the interval."""
+    mean, interval = difference["mean"], difference["ci95"]
+    return f"{mean:+.4f}" + ("" if interval is None else f" ± {interval[1] - mean:.4f}")
 
 
 def chances(cell: dict) -> str:
@@ -69,10 +74,7 @@ def chances(cell: dict) -> str:
 
 def draw(found: dict, settings: list[str], adversaries: list[str], figure: Path) -> None:
     """Colour: the gain relative to the twin. A star: Holm's p below .05."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     gains = np.full((len(settings), len(adversaries)), np.nan)
     for (setting, adversary), cell in found.items():
@@ -82,7 +84,8 @@ def draw(found: dict, settings: list[str], adversaries: list[str], figure: Path)
         )
     most = max(1.0, float(np.nanpercentile(np.abs(gains), 90)))
     shape = (1.3 * len(adversaries) + 2.5, 0.5 * len(settings) + 1.8)
-    canvas, axes = pyplot.subplots(figsize=shape, layout="constrained")
+    canvas = Figure(figsize=shape, layout="constrained")
+    axes = canvas.subplots()
     image = axes.imshow(gains, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
     for (row, column), value in np.ndenumerate(gains):
         cell = found.get((settings[row], adversaries[column]))
@@ -97,4 +100,3 @@ def draw(found: dict, settings: list[str], adversaries: list[str], figure: Path)
     canvas.colorbar(image, label="gain, % of the twin")
     axes.set_title("What an adversary adds (± 95%; *: Holm p < .05)", fontsize=10)
     canvas.savefig(figure, dpi=150)
-    pyplot.close(canvas)
