@@ -60,7 +60,11 @@ def test_alpha_stays_inside(rule):
         assert ((alpha >= 0.05) & (alpha <= 0.95)).all()
 
 
-@pytest.mark.parametrize(("game", "options"), [("embedding", {}), ("cfgan", {}), ("irgan", {"recommender": "mf"})])
+@pytest.mark.parametrize(
+    ("game", "options"),
+    [("embedding", {}), *(pytest.param(game, options, marks=pytest.mark.long)
+                          for game, options in (("cfgan", {}), ("irgan", {"recommender": "mf"})))],
+)  # fmt: skip
 @pytest.mark.parametrize("rule", ["gradient", "validation"])
 def test_fit_records_alpha_and_the_refit_keeps_the_chosen_one(small_split, game, options, rule):
     model = gan_rec.fit(

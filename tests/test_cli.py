@@ -93,6 +93,7 @@ def test_results(run):
         np.testing.assert_allclose(means[model], found["models"][model]["NDCG@10"]["per_seed"])
 
 
+@pytest.mark.long
 def test_config_repeats_the_run(run, tmp_path):
     cli.main(["train", "--config", str(run / "config.json"), "--out", str(tmp_path / "again"), "--quiet"])
     first, second = results(run), results(tmp_path / "again")

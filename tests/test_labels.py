@@ -438,6 +438,7 @@ def test_the_whole_task(table, tmp_path, bag_of_words, capsys):
     assert "has the task 'labels'; this needs one that ranks items" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_run_is_repeated_from_its_config(table, tmp_path, bag_of_words):
     quick = ["--task", "labels", "--dataset", str(table), *QUICK]
     cli.main(["train", *quick, "--head", "8", "--labelled", "0.5", "--adversary", "vat", "--out", str(tmp_path / "a")])

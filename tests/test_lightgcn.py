@@ -89,6 +89,7 @@ OPTIONS = dict(
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_zero_layers_are_matrix_factorisation(small_split):
     mf, lightgcn = (
         gan_rec.fit(small_split, recommender=name, weight_decay=0.5, average=0.8, **options, **OPTIONS)

@@ -171,6 +171,7 @@ def test_weights_that_rank_alike_are_even(train):
     np.testing.assert_allclose(np.sort(choose_weights(mix, train, held_out, "NDCG@3").weights), [[0.3, 0.3, 0.4]])
 
 
+@pytest.mark.long
 def test_attacks_move_the_rows_of_all_parts(small_split, fitted):
     model = gan_rec.Fitted(fitted.settings, small_split, fitted.weights, fitted.history)
     clean = gan_rec.evaluate(model).per_seed("NDCG@20")

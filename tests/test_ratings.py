@@ -240,6 +240,7 @@ class TwoWords:
         return np.array([[("fine" in t) * 1.0, ("dull" in t) * 1.0, 0.1] for t in texts], np.float32)
 
 
+@pytest.mark.long
 def test_the_whole_task(files, tmp_path, monkeypatch, capsys):
     from gan_rec.experiments import players
 

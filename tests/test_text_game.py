@@ -191,6 +191,7 @@ def test_all_layers_and_too_many(minilm):
         tuned(adversary="generator")
 
 
+@pytest.mark.long
 def test_a_long_epoch_says_how_far_it_is(case):
     heard = []
 

@@ -55,6 +55,7 @@ def test_what_is_read_without_an_attack_is_what_the_classifier_says(encoder, hea
         np.testing.assert_allclose(logits_of_words(encoder.model, tuned, words, mask, reading), expected, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_model_that_was_trained_as_a_whole_is_attacked_by_its_own_words(encoder):
     own = jax.tree.map(lambda x: x, encoder.model)
     own.word_embedding = nnx.Param(encoder.model.word_embedding[...][::-1] * 0.5)
@@ -114,6 +115,7 @@ def test_words_in_pieces_are_no_words(encoder, head):
     assert found.changed[0] > 0 and "beautifulness" in found.texts[0] and "unbuttonable" in found.texts[0]
 
 
+@pytest.mark.long
 def test_words_in_pieces_of_a_byte_level_vocabulary():
     installed("smollm2")
     decoder = load_encoder("smollm2", cache=False)
@@ -132,6 +134,7 @@ def test_a_model_that_reads_more_than_texts_is_not_attacked_by_texts(encoder):
             word_shares(encoder, more, TEXTS, LABELS)
 
 
+@pytest.mark.long
 def test_a_ball_of_radius_0_changes_nothing(encoder, head):
     found = substitute(encoder, head, TEXTS, LABELS, 0.0)
     assert found.texts == TEXTS and (found.changed == 0).all() and (found.moved == 0).all()
