@@ -101,6 +101,7 @@ def test_config_repeats_the_run(run, tmp_path):
         assert first[part] == second[part], part
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_attacks")
 def test_options_beside_a_config_win(run, tmp_path):
     cli.main(f"train --config {run}/config.json --seeds 1 --alpha 1 --out {tmp_path}/other --quiet".split())

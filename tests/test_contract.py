@@ -80,12 +80,13 @@ def _marks(row, earlier):
 
 
 def _again(row, earlier):
-    """Every recommender plays the embedding game, one of them every game; all else is of the long lane."""
+    """One recommender plays every game, a second and those of labels their own one; all else is of the long lane."""
     game, recommender, adversary, options = row
     if (game, recommender) == ("embedding", "mf"):
         return adversary in ("fgsm", "pgd", "attention") and ("norm", "linf") in options
     another = game in ("apr", "hard-negative", "advinfonce", "irgan") and recommender != "mf"
-    return another or (game, recommender) in earlier or recommender == "tuned-text-classifier"
+    more = ("tuned-text-classifier", "mult-vae", "lightgcn", "two-tower", "hybrid")
+    return another or (game, recommender) in earlier or recommender in more
 
 
 MARKED = [pytest.param(row, marks=_marks(row, {each[:2] for each in TABLE[:n]})) for n, row in enumerate(TABLE)]

@@ -95,6 +95,7 @@ def test_what_a_classifier_does_not_read_stays(encoder, head):
     np.testing.assert_allclose(found.before, jax.nn.sigmoid(again), atol=1e-3)
 
 
+@pytest.mark.long
 def test_words_of_a_byte_level_vocabulary_have_neighbours():
     installed("smollm2")
     decoder = load_encoder("smollm2", cache=False)
