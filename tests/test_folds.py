@@ -16,7 +16,7 @@ from gan_rec import cli
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation
 from gan_rec.evaluation.folds import over_folds, pool
-from gan_rec.experiments.run import load, split_of
+from gan_rec.experiments.reading import load, split_of
 from gan_rec.experiments.settings import DataOptions
 from gan_rec.experiments.tables import print_table, results_table
 

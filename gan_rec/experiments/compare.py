@@ -25,7 +25,7 @@ from gan_rec.experiments.directory import begin, check_directory, measured_compi
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.models import Goal, Model, models
 from gan_rec.experiments.progress import ModelProgress
-from gan_rec.experiments.run import read
+from gan_rec.experiments.reading import read
 from gan_rec.experiments.search import Search, StudyError, need_optuna, search
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions
 from gan_rec.files import write_arrays, write_frame, write_text

@@ -1,7 +1,6 @@
 """A whole run in a directory: train both models, measure them once on test, write everything down."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_models
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
-from gan_rec.experiments.checks import check_cutoffs_apply, check_folds, check_types
+from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.choices import OF_MIX, is_own
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
 from gan_rec.experiments.progress import ModelProgress
+from gan_rec.experiments.reading import load, method_of, read_splits, split_sha256, splits_of
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
 from gan_rec.files import write_frame, write_text
 from gan_rec.progress import Progress
@@ -89,7 +89,7 @@ def train(
     settings = most_accurate(asked, options)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        dataset, splits = _read_splits(options, settings, progress)
+        dataset, splits = read_splits(options, settings, progress)
         first = next(iter(splits.values()))
         settings = most_accurate(asked, options, first)
         if asked.recommender is None and settings.game == "embedding" and settings.recommender != "mix":
@@ -97,7 +97,7 @@ def train(
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
         players.text_vectors(settings, first.item_texts, progress=not quiet)
         training(settings, first, ())  # every mistake shows before anything is written
-        digest = _sha256(settings, splits)
+        digest = split_sha256(settings, splits)
         begin(out, Config("ranking", options, settings, tuple(ks)), environment(dataset.sha256) | digest, resume)
         with Tracker(out) as tracker:
             parts = [_part(fold, split, settings, tuple(ks), out, tracker, progress) for fold, split in splits.items()]
@@ -137,83 +137,6 @@ def _against_mix(settings: Settings, options: DataOptions, split: data.Split | N
     except UserError as error:  # of mix, or of all recommenders: then it comes again
         return str(error)
     return None
-
-
-def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:
-    """Read the data set that the options name, with items' texts if they are given or the recommender reads some."""
-    check_types(options)
-    reads_text = settings is not None and players.reads_text(settings)
-    item_text = reads_text if options.item_text is None else options.item_text
-    names = ("positive_from", "user_column", "item_column", "rating_column", "time_column", "min_user", "min_item")
-    return data.load(options.dataset, item_text=item_text, **{name: getattr(options, name) for name in names})
-
-
-def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
-    """Split it as the options say.
-
-    Raises:
-        UserError: they ask for folds; or as `gan_rec.split`.
-    """
-    _refuse_folds(options)
-    return data.split(
-        dataset,
-        options.split,
-        test_fraction=options.test_fraction,
-        valid_fraction=options.valid_fraction,
-        seed=options.split_seed or 0,
-    )
-
-
-def _refuse_folds(options: DataOptions) -> None:
-    if options.folds:
-        raise UserError(f"folds {options.folds} is not possible here, where one split is needed; only train has folds")
-
-
-def splits_of(options: DataOptions, dataset: data.Dataset) -> dict[int | None, data.Split]:
-    """The split by None, or the folds that the options ask for by their number from 1.
-
-    Raises:
-        UserError: the options do not go with folds; or as `gan_rec.split` and `gan_rec.folds`.
-    """
-    if not options.folds:
-        return {None: split_of(options, dataset)}
-    if options.split not in (None, "random"):
-        raise UserError(f"folds need the split random, got {options.split}; --folds 0 has one test part")
-    check_folds(options)
-    cut = data.folds(dataset, options.folds, options.split_seed or 0, valid_fraction=options.valid_fraction)
-    return dict(enumerate(cut, start=1))
-
-
-def read(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, data.Split]:
-    """Load the data set, split it, and show what there is to know of both.
-
-    Raises:
-        UserError: the options ask for folds, or as `load` and `split_of`.
-    """
-    _refuse_folds(options)
-    dataset, splits = _read_splits(options, settings, progress)
-    return dataset, splits[None]
-
-
-def _read_splits(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, dict]:
-    dataset = load(options, settings)
-    splits = splits_of(options, dataset)
-    split, method = next(iter(splits.values())), _method(splits)
-    progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {method}")
-    for note in (*dataset.notes, *split.notes):
-        progress.say(f"  note: {note}")
-    if dataset.terms:
-        progress.say(f"  terms of use: {dataset.terms}")
-    return dataset, splits
-
-
-def _method(splits: dict[int | None, data.Split]) -> str:
-    return f"{splits[None].method} split" if None in splits else f"{len(splits)} folds"
-
-
-def _sha256(settings: Settings, splits: dict[int | None, data.Split]) -> dict[str, str]:
-    digests = [players.split_sha256(settings, split) for split in splits.values()]
-    return {"split_sha256": digests[0] if None in splits else hashlib.sha256("".join(digests).encode()).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -286,8 +209,8 @@ def _finish(out: Path, dataset: data.Dataset, splits: dict, settings: Settings, 
     results = {
         "dataset": dataset.name,
         **{name: getattr(settings, name) for name in ("game", "recommender", "adversary")},
-        "split": _method(splits).removesuffix(" split"),
-        **_sha256(settings, splits),
+        "split": method_of(splits).removesuffix(" split"),
+        **split_sha256(settings, splits),
         "models": over_folds([{name: each.summary() for name, each in part.evaluations.items()} for part in parts]),
         "baselines": over_folds([{"popularity": part.popularity.summary()} for part in parts]),
         "tests": {
@@ -396,7 +319,7 @@ def _open(directory: Path) -> tuple[Config, dict[int | None, data.Split]]:
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     splits = splits_of(config.data, load(config.data, config.settings))
-    if _sha256(config.settings, splits)["split_sha256"] != read_json(results).get("split_sha256"):
+    if split_sha256(config.settings, splits)["split_sha256"] != read_json(results).get("split_sha256"):
         raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
     return config, splits
 

@@ -11,7 +11,7 @@ from gan_rec.experiments.config import Config
 from gan_rec.experiments.directory import begin, check_directory
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.models import Model, model
-from gan_rec.experiments.run import read
+from gan_rec.experiments.reading import read
 from gan_rec.experiments.search import Found, Search, need_optuna, search, try_study
 from gan_rec.experiments.settings import DataOptions
 from gan_rec.files import write_text

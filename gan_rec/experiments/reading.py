@@ -1,0 +1,90 @@
+"""The data that options name: read, split, and told of."""
+
+import hashlib
+
+from gan_rec import data
+from gan_rec.errors import UserError
+from gan_rec.experiments import players
+from gan_rec.experiments.checks import check_folds, check_types
+from gan_rec.experiments.settings import DataOptions, Settings
+from gan_rec.progress import Progress
+
+
+def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:
+    """Read the data set that the options name, with items' texts if they are given or the recommender reads some."""
+    check_types(options)
+    reads_text = settings is not None and players.reads_text(settings)
+    item_text = reads_text if options.item_text is None else options.item_text
+    names = ("positive_from", "user_column", "item_column", "rating_column", "time_column", "min_user", "min_item")
+    return data.load(options.dataset, item_text=item_text, **{name: getattr(options, name) for name in names})
+
+
+def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
+    """Split it as the options say.
+
+    Raises:
+        UserError: they ask for folds; or as `gan_rec.split`.
+    """
+    _refuse_folds(options)
+    return data.split(
+        dataset,
+        options.split,
+        test_fraction=options.test_fraction,
+        valid_fraction=options.valid_fraction,
+        seed=options.split_seed or 0,
+    )
+
+
+def _refuse_folds(options: DataOptions) -> None:
+    if options.folds:
+        raise UserError(f"folds {options.folds} is not possible here, where one split is needed; only train has folds")
+
+
+def splits_of(options: DataOptions, dataset: data.Dataset) -> dict[int | None, data.Split]:
+    """The split by None, or the folds that the options ask for by their number from 1.
+
+    Raises:
+        UserError: the options do not go with folds; or as `gan_rec.split` and `gan_rec.folds`.
+    """
+    if not options.folds:
+        return {None: split_of(options, dataset)}
+    if options.split not in (None, "random"):
+        raise UserError(f"folds need the split random, got {options.split}; --folds 0 has one test part")
+    check_folds(options)
+    cut = data.folds(dataset, options.folds, options.split_seed or 0, valid_fraction=options.valid_fraction)
+    return dict(enumerate(cut, start=1))
+
+
+def read(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, data.Split]:
+    """Load the data set, split it, and show what there is to know of both.
+
+    Raises:
+        UserError: the options ask for folds, or as `load` and `split_of`.
+    """
+    _refuse_folds(options)
+    dataset, splits = read_splits(options, settings, progress)
+    return dataset, splits[None]
+
+
+def read_splits(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, dict]:
+    """As `read`, but with `splits_of`, so that folds are allowed."""
+    dataset = load(options, settings)
+    splits = splits_of(options, dataset)
+    split, method = next(iter(splits.values())), method_of(splits)
+    progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {method}")
+    for note in (*dataset.notes, *split.notes):
+        progress.say(f"  note: {note}")
+    if dataset.terms:
+        progress.say(f"  terms of use: {dataset.terms}")
+    return dataset, splits
+
+
+def method_of(splits: dict[int | None, data.Split]) -> str:
+    """How the data were split, in words."""
+    return f"{splits[None].method} split" if None in splits else f"{len(splits)} folds"
+
+
+def split_sha256(settings: Settings, splits: dict[int | None, data.Split]) -> dict[str, str]:
+    """The digest of one split, or of all folds, and of the texts that are read, as environment.json has it."""
+    digests = [players.split_sha256(settings, split) for split in splits.values()]
+    return {"split_sha256": digests[0] if None in splits else hashlib.sha256("".join(digests).encode()).hexdigest()}
