@@ -230,7 +230,7 @@ def losses_equal_a_reference(case, both):
 def every_id_has_its_own_row(case, both):
     for player in (case.model, case.adversary):
         if hasattr(player, "user_embedding"):
-            ids = jnp.arange(case.positives.bitmap.shape[0])
+            ids = jnp.arange(case.positives.n_users)
             placed = on_graph(player, case.positives)
             rows = np.asarray(placed.users(ids, None))
             assert len(np.unique(rows, axis=0)) == len(rows), "two users share a row"

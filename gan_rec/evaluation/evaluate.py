@@ -117,7 +117,7 @@ def evaluate_lists(
 
 def _matrix(pairs: Positives) -> csr_array:
     """`[U, I]`, 1 where a user has an item."""
-    n, shape = int(pairs.n_pairs), (pairs.bitmap.shape[0], pairs.n_items)
+    n, shape = int(pairs.n_pairs), (pairs.n_users, pairs.n_items)
     rows = np.asarray(pairs.users)[:n], np.asarray(pairs.items)[:n]
     matrix = csr_array((np.ones(n), rows), shape=shape)
     matrix.data[:] = 1  # a pair that stands in two parts is summed up

@@ -48,6 +48,8 @@ _WORDS = {
     "balance": ("fixed", "gradient", "validation"),
     "moves": ("alternating", "simultaneous"),
     "precision": ("float32", "bfloat16"),
+    "sampling": ("uniform", "popularity"),
+    "table_updates": ("auto", "dense", *choices.OF_ROWS),
 }
 REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",

@@ -10,6 +10,9 @@ from typing import Any
 from gan_rec.errors import UserError
 from gan_rec.space import OneOf, Real, Space
 
+OF_ROWS = ("lazy-adam", "row-adagrad")  # updates of the rows of a batch alone
+MANY_ROWS = 100_000  # of tables: above, these are what is chosen
+
 _ATTACKS = ("noise", "clipped-noise", "fgsm", "fgm", "pgd", "vat", "free")
 _GENERATORS = ("generator", "gradient-generator", "attention", "hull", "profile")
 
@@ -29,7 +32,9 @@ _ROWS = {"epsilon": 0.05, "norm": "l2", "radii": "equal", "feeding": "joint"}
 GAMES = {
     "embedding": Game(
         (*_GENERATORS, *_ATTACKS, "kl-dro"),
-        {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1, "side": "user"},
+        {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1, "sampling": "uniform",
+            "side": "user",
+        },
         ("softmax", "bpr", "sampled-softmax", "bce"),
         own_adversary=True,
         space={"alpha": Real(0.2, 0.9), "epsilon": Real(0.01, 0.5, log=True)},
@@ -39,7 +44,7 @@ GAMES = {
             "fgm", "accumulated", "fgsm", "pgd", "vat", "free", "noise", "clipped-noise", "generator",
             "gradient-generator", "hull",
         ),
-        {"alpha": 0.5, **_ROWS, "epsilon": 0.5, "negatives": 1},
+        {"alpha": 0.5, **_ROWS, "epsilon": 0.5, "negatives": 1, "sampling": "uniform"},
         ("bpr", "sampled-softmax", "bce"),
         own_adversary=True,
     ),
@@ -59,11 +64,13 @@ GAMES = {
     ),
     "hard-negative": Game(
         ("own-scores", "hardness"),
-        {"alpha": 0.5, "temperature": 1.0, "entropy": 0.1, "negatives": 16},
+        {"alpha": 0.5, "temperature": 1.0, "entropy": 0.1, "negatives": 16, "sampling": "uniform"},
         ("bpr", "bce"),
     ),
     "advinfonce": Game(
-        ("hardness",), {"alpha": 0.0, "temperature": 1.0, "entropy": 0.1, "negatives": 64}, ("sampled-softmax",)
+        ("hardness",),
+        {"alpha": 0.0, "temperature": 1.0, "entropy": 0.1, "negatives": 64, "sampling": "uniform"},
+        ("sampled-softmax",),
     ),
     "text": Game(
         ("fgm", "vat", "pgd", "free", "fgsm", "noise", "clipped-noise", "generator"),

@@ -74,11 +74,13 @@ def training(
         return MixedTraining(users, dataclasses.replace(items, prefix=players.ITEM_SIDE), linear)
     check_cutoffs((parse(settings.select_on)[1],), split.train.n_items, split.valid.candidates)
     sizes = split.train.n_users, split.train.n_items
+    game = players.make_game(settings)
+    make = players.make_recommender(settings, *sizes, players.text_vectors(settings, split.item_texts))
     return Training(
-        game=players.make_game(settings),
-        make_recommender=players.make_recommender(settings, *sizes, players.text_vectors(settings, split.item_texts)),
+        game=game,
+        make_recommender=make,
         make_adversary=players.make_adversary(settings, *sizes),
-        schedule=players.make_schedule(settings),
+        schedule=players.with_table_updates(players.make_schedule(settings), settings, game, make),
         budget=players.make_budget(settings),
         seeds=settings.seed_list,
         observers=observers,

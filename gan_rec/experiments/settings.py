@@ -140,6 +140,8 @@ class Settings:
     """Recommenders over histories with softmax: chance that an item of the history is hidden and must be found."""
     negatives: int | None = None
     """Sampled items per pair, in losses over pairs."""
+    sampling: str | None = None
+    """How these are drawn: uniform, or popularity (as often as they are had)."""
     alpha: float | None = None
     """Weight of the data loss; 1 - alpha is that of the adversarial loss. 1 is the twin."""
     balance: str = "fixed"
@@ -207,6 +209,9 @@ class Settings:
     """Steps of the recommender on each batch."""
     moves: str = "alternating"
     """alternating (the adversary first) or simultaneous (both at once, in embedding and apr from one backward pass)."""
+    table_updates: str = "auto"
+    """Which rows of embedding tables a step moves: dense (all, by AdamW), lazy-adam or row-adagrad (those of the batch
+    alone: for mf with a loss over pairs). auto: lazy-adam where the tables have more than 100,000 rows, else dense."""
     batch_size: int | None = None
     """Users (softmax, irgan, cfgan) or pairs (other losses) in a batch."""
     learning_rate: float | None = None
@@ -299,6 +304,10 @@ class Settings:
              self.adversary, "moves sentence vectors: it needs recommender 'text-classifier'"),
             (self.trainable is not None and self.norm == "linf", "norm", self.norm,
              "needs recommender 'text-classifier': padding has entries too"),
+            (self.table_updates in choices.OF_ROWS and self.recommender != "mf", "table_updates", self.table_updates,
+             "needs recommender 'mf', which has tables of ids alone"),
+            (self.table_updates in choices.OF_ROWS and (self.accumulate > 1 or self.balance != "fixed"),
+             "table_updates", self.table_updates, "needs accumulate 1 and balance 'fixed'"),
             (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
             (self.balance == "validation" and self.recommender == "mix", "balance", self.balance,
              "needs another recommender than 'mix', one of whose parts plays on side 'item'"),

@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     offsets: Any = None  # what an earlier turn on this batch has left for this one
     candidates: Float[Array, " I"] | None = None  # 1 for items that can be had; None: all of the catalogue
     graph: Positives | None = None  # the pairs known in training; None if the recommender reads no graph
+    whole: Any = None  # the recommender with all rows, where the one that plays has those of the batch alone
 
 
 AnyBatch = Batch | TextBatch | PairBatch
@@ -50,13 +51,17 @@ def draw_pairs(
     reads_history: bool,
     negatives: int,
     profile: bool,
+    sampling: str = "uniform",
 ) -> Batch:
-    """Observed pairs, each with sampled negatives; the observed item is no part of the history."""
+    """Observed pairs, each with sampled negatives; the observed item is no part of the history.
+
+    `sampling` is that of `gan_rec.data.sampling.sample_negatives`.
+    """
     users, items = positives.users[pairs], positives.items[pairs]
     history = None
     if reads_history or profile:
         history = positives.history(users).at[jnp.arange(users.shape[0]), items].set(0.0)
-    sampled = sample_negatives(positives, users, negatives, key)
+    sampled = sample_negatives(positives, users, negatives, key, sampling=sampling)
     listed = jnp.concatenate([items[:, None], sampled], axis=1)
     return Batch(users, history if reads_history else None, None, listed, profile=history if profile else None)
 

@@ -24,8 +24,8 @@ Number = float | Float[Array, "..."]  # or, while trials are trained side by sid
 
 DATA_FIELDS = ["alpha", "epsilon", "beta", "weight"]
 META_FIELDS = [
-    "loss", "hide", "negatives", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared", "reuses",
-    "accumulates", "reads_graph",
+    "loss", "hide", "negatives", "sampling", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared",
+    "reuses", "accumulates", "reads_graph",
 ]  # fmt: skip
 
 
@@ -47,6 +47,7 @@ class EmbeddingGame(Joint):
         hide: softmax only: chance that an item of the history is hidden from the recommender and so a target.
             A recommender that reads no history has all of it as targets.
         negatives: K, items sampled for each pair; not used by softmax.
+        sampling: how, see `gan_rec.data.sampling.sample_negatives`.
         reads_history: whether the recommender is given histories.
         profiles: whether the adversary is given histories.
         norm: of the ball, "l2" or "linf"; see `gan_rec.adversaries.ball.Ball`.
@@ -76,6 +77,7 @@ class EmbeddingGame(Joint):
     loss: str = "softmax"
     hide: float = 0.2
     negatives: int = 1
+    sampling: str = "uniform"
     reads_history: bool = True
     profiles: bool = False
     norm: str = "l2"
@@ -107,6 +109,12 @@ class EmbeddingGame(Joint):
         return self.reuses or self.feeding == "alternate"
 
     @property
+    def needs_named_rows_only(self) -> bool:
+        """Whether of the recommender's tables a batch needs only the rows that it names."""
+        kept = self.accumulates or (self.shared and self.reuses)  # gradients of whole tables
+        return not (self.of_users or kept or self.reads_history or self.reads_graph or self.profiles)
+
+    @property
     def of_users(self) -> bool:
         """Softmax takes users, the other losses pairs."""
         return self.loss == "softmax"
@@ -117,7 +125,9 @@ class EmbeddingGame(Joint):
         if self.of_users:
             batch = batches.draw_users(positives, positives.active[rows], key, hide=self.hide, **options)
         else:
-            batch = batches.draw_pairs(positives, rows, key, negatives=self.negatives, **options)
+            batch = batches.draw_pairs(
+                positives, rows, key, negatives=self.negatives, sampling=self.sampling, **options
+            )
         return batch._replace(graph=positives if self.reads_graph else None)
 
     def representations(self, recommender, batch: Batch, key: PRNGKeyArray | None):

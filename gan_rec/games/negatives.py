@@ -16,7 +16,7 @@ from gan_rec.recommenders.graph import on_graph
 
 _FIELDS = dict(
     data_fields=["alpha", "weight", "temperature", "entropy"],
-    meta_fields=["loss", "negatives", "reads_history", "reads_graph"],
+    meta_fields=["loss", "negatives", "sampling", "reads_history", "reads_graph"],
 )
 
 
@@ -37,6 +37,7 @@ class HardNegatives(Joint):
         entropy: the adversary's bonus for the entropy of q, relative to its largest value log K.
         loss: "bpr" or "bce".
         negatives: K.
+        sampling: how they are drawn, see `gan_rec.data.sampling.sample_negatives`.
         reads_history: whether the recommender is given histories.
         reads_graph: whether the recommender is given the graph of the training pairs.
 
@@ -50,8 +51,14 @@ class HardNegatives(Joint):
     entropy: float | Float[Array, ""] = 0.1
     loss: str = "bpr"
     negatives: int = 16
+    sampling: str = "uniform"
     reads_history: bool = False
     reads_graph: bool = False
+
+    @property
+    def needs_named_rows_only(self) -> bool:
+        """Whether of the recommender's tables a batch needs only the rows that it names."""
+        return not (self.reads_history or self.reads_graph)
 
     @property
     def of_users(self) -> bool:
@@ -60,8 +67,8 @@ class HardNegatives(Joint):
 
     def draw(self, positives: Positives, rows: Int[Array, " B"], key: PRNGKeyArray) -> Batch:
         """The batch of `rows`, numbers below `size`."""
-        options = {"reads_history": self.reads_history, "negatives": self.negatives, "profile": False}
-        batch = batches.draw_pairs(positives, rows, key, **options)
+        options = {"negatives": self.negatives, "sampling": self.sampling, "profile": False}
+        batch = batches.draw_pairs(positives, rows, key, reads_history=self.reads_history, **options)
         return batch._replace(graph=positives if self.reads_graph else None)
 
     def scores(self, recommender, batch: Batch, key: PRNGKeyArray | None):

@@ -84,7 +84,8 @@ class RowLoss:
     @property
     def catalogue(self) -> Float[Array, "I D"]:
         """All item rows, clean."""
-        return jax.lax.stop_gradient(on_graph(self.recommender, self.batch.graph).items())
+        recommender = self.recommender if self.batch.whole is None else self.batch.whole
+        return jax.lax.stop_gradient(on_graph(recommender, self.batch.graph).items())
 
     @property
     def history(self) -> Float[Array, "B I"]:

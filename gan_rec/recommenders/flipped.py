@@ -54,7 +54,7 @@ def flip(recommender: nnx.Module, known: Positives, side: str = "item") -> nnx.M
     """
     if side == "user":
         return recommender
-    history = known.history(jnp.arange(known.bitmap.shape[0])).T
+    history = known.history(jnp.arange(known.n_users)).T
     if side == "bayes":
         return by_bayes(recommender, history)
     return Flipped(recommender, history if recommender.reads_history else None)

@@ -24,7 +24,7 @@ class Graph:
     """
 
     def __init__(self, known: Positives, *, dense: bool | None = None):
-        self.n_users, self.n_items = known.bitmap.shape[0], known.n_items
+        self.n_users, self.n_items = known.n_users, known.n_items
         dense = self.n_users * self.n_items <= _LARGEST if dense is None else dense
         self.matrix = known.history(jnp.arange(self.n_users)) if dense else None
         # Out of bounds, the padding takes part in no sum.

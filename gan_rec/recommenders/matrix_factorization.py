@@ -21,6 +21,7 @@ class MatrixFactorization(nnx.Module):
     """
 
     reads_history = False
+    tables = {"user_embedding": "users", "item_embedding": "items", "item_bias": "items"}
 
     def __init__(self, n_users: int, n_items: int, dim: int = 64, *, bias: bool = False, rngs: nnx.Rngs):
         def embedding(n: int) -> nnx.Param:

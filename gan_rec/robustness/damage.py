@@ -104,7 +104,7 @@ def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack
         adversary = attack.attack if attack is not None else adversary
         draw_key, attack_key = jax.random.split(key)
         batch = _whole(known, loss, draw_key, profile=getattr(adversary, "reads_history", False))
-        ids = jnp.arange(known.bitmap.shape[0])
+        ids = jnp.arange(known.n_users)
         history = known.history(ids) if recommender.reads_history else None
         rows = recommender.users(ids, history), recommender.items()
         ball = everywhere(radius, norm)
@@ -116,7 +116,7 @@ def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack
 
 def _whole(known: Positives, loss: str, key, *, profile: bool) -> Batch:
     """All that is known as one batch, of users or of pairs."""
-    ids = jnp.arange(known.bitmap.shape[0])
+    ids = jnp.arange(known.n_users)
     history = known.history(ids) if profile or loss == "softmax" else None
     if loss == "softmax":
         return Batch(ids, None, history, None, profile=history, candidates=known.candidates)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from gan_rec.data.membership import Either
 from gan_rec.data.sampling import Positives
 from gan_rec.train.epoch import Schedule, State
 
@@ -64,7 +65,7 @@ def _by_validation(state: State, positives, held_out, game, schedule, key) -> Fl
             return unattacked.recommender_loss(recommender, state.adversary, batch, key)[0]
 
         # Sampled negatives must be neither held-out nor training pairs.
-        either = replace(held_out, bitmap=held_out.bitmap | positives.bitmap)
+        either = replace(held_out, known=Either(held_out.known, positives.known))
         return jnp.mean(jax.lax.map(loss, _batches(game, either, schedule, valid_key)))
 
     wanted = jax.grad(held_out_loss)(state.recommender)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from gan_rec.train import sparse
 from gan_rec.train.pulse import beat
 
 
@@ -29,7 +30,16 @@ class State(NamedTuple):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "weight_decay", "average", "adversary_learning_rate", "horizon"],
-    meta_fields=["batch_size", "adversary_steps", "recommender_steps", "moves", "clip", "ramp", "accumulate"],
+    meta_fields=[
+        "batch_size",
+        "adversary_steps",
+        "recommender_steps",
+        "moves",
+        "clip",
+        "ramp",
+        "accumulate",
+        "table_updates",
+    ],
 )
 @dataclass(frozen=True)
 class Schedule:
@@ -50,6 +60,8 @@ class Schedule:
         accumulate: batches whose mean gradient makes one step of the recommender.
         horizon: epochs over which the recommender's learning rate falls linearly to 0, a little with every step; 0 for
             a rate that stays.
+        table_updates: "dense": a step moves all rows of embedding tables. "lazy-adam", "row-adagrad": only those that
+            the batch names, see `gan_rec.train.sparse`.
     """
 
     batch_size: int = 128
@@ -64,13 +76,14 @@ class Schedule:
     ramp: int = 0
     accumulate: int = 1
     horizon: float = 0.0
+    table_updates: str = "dense"
 
     def recommender_optimizer(self) -> optax.GradientTransformation:
-        """AdamW (Loshchilov and Hutter, ICLR 2019)."""
+        """AdamW (Loshchilov and Hutter, ICLR 2019); of embedding tables also row-wise Adagrad."""
         rate = self.learning_rate
         if self.ramp:
             rate = self._ramped
-        optimizer = optax.adamw(rate, weight_decay=self.weight_decay)
+        optimizer = sparse.optimizer(self.table_updates, rate, self.weight_decay)
         if self.clip:
             optimizer = optax.chain(optax.clip_by_global_norm(self.clip), optimizer)
         if self.accumulate > 1:
@@ -160,7 +173,7 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
         draw_key, *move_keys = jax.random.split(jax.random.fold_in(steps_key, number), 3)
         batch = batch_of(draw(number, draw_key), memory)
         now = schedule.at(state.epoch + i / n_steps)
-        state, parts, loss = _at_width(batch, lambda batch: _move(state, game, now, batch, *move_keys))
+        state, parts, loss = _at_width(batch, lambda batch: _move_rows(state, game, now, batch, *move_keys))
         memory = parts.pop("offsets", memory)
         return state, memory, jax.tree.map(jnp.add, sums, parts | {"adversary_loss": loss})
 
@@ -236,6 +249,19 @@ def with_memory(state: State, positives, game, schedule: Schedule) -> State:
         return state._replace(memory=_blank(state, game, lambda number, key: game.draw(positives, rows, key)))
 
     return jax.vmap(fill)(state)
+
+
+def _move_rows(state: State, game, schedule: Schedule, batch, *keys) -> tuple[State, dict, Any]:
+    """`_move`, on the rows of the batch alone if the schedule says so."""
+    if schedule.table_updates == "dense":
+        return _move(state, game, schedule, batch, *keys)
+    whole = state.recommender, state.recommender_opt
+    small, batch, rows = sparse.gather(whole, batch)
+    # The average moves once an epoch; within a branch it would be copied in every step.
+    own = state._replace(recommender=small[0], recommender_opt=small[1], average=None)
+    own, parts, loss = _move(own, game, schedule, batch, *keys)
+    recommender, opt = sparse.scatter(whole, (own.recommender, own.recommender_opt), rows)
+    return own._replace(recommender=recommender, recommender_opt=opt, average=state.average), parts, loss
 
 
 def _move(state: State, game, schedule: Schedule, batch, adversary_key, recommender_key) -> tuple[State, dict, Any]:
