@@ -148,7 +148,7 @@ class Recommend:
     """Recommend items that a user has not seen, with original ids."""
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run."""
+    """The run, or a file that the command export wrote."""
     users: tuple[str, ...] | None = None
     """User ids as in the data."""
     all: bool = False
@@ -165,9 +165,12 @@ class Recommend:
     """Which of its seeds answers."""
     fold: int | None = None
     """Which of the folds of a cross-validation answers (default: the first)."""
+    memory: int = 64
+    """MiB of scores that are held at a time."""
 
     def run(self) -> None:
         """Print or write the recommendations."""
+        from gan_rec.experiments.artefact import load_artefact
         from gan_rec.experiments.fitting import recommend
         from gan_rec.experiments.run import open_run
         from gan_rec.experiments.tables import recommendations_text
@@ -175,8 +178,13 @@ class Recommend:
 
         if self.all == (self.users is not None):
             raise UserError("recommend for whom? give either --users ID ... or --all")
-        model = open_run(self.run_directory, self.fold).models[self.model]
-        text = recommendations_text(recommend(model, self.users, self.k, seed_index=self.seed_index), self.format)
+        if self.run_directory.is_file():
+            artefact = load_artefact(self.run_directory)
+            found = artefact.recommend(self.users, self.k, memory=self.memory)
+        else:
+            model = open_run(self.run_directory, self.fold).models[self.model]
+            found = recommend(model, self.users, self.k, seed_index=self.seed_index, memory=self.memory)
+        text = recommendations_text(found, self.format)
         if self.output is None:
             sys.stdout.write(text)
             return
@@ -184,6 +192,35 @@ class Recommend:
             write_text(self.output, text)
         except OSError as error:
             raise UserError(f"cannot write {self.output}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write one recommender, without its adversary, as plain arrays in one file, and say what that costs."""
+
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run."""
+    output: Path = Path("recommender.npz")
+    """The file, which the command recommend also takes in the place of a run."""
+    int8: bool = False
+    """Write rows as whole numbers of one byte, with a scale for each 64 of them."""
+    model: Literal["adversarial", "twin"] = "adversarial"
+    """Which of the two models."""
+    seed_index: int = 0
+    """Which of its seeds."""
+    fold: int | None = None
+    """Which of the folds of a cross-validation (default: the first)."""
+
+    def run(self) -> None:
+        """Write the file, read it again, and print its size and accuracy beside the model's."""
+        from gan_rec.experiments.artefact import export, measure, save
+        from gan_rec.experiments.run import open_run
+        from gan_rec.experiments.tables import export_table, print_table
+
+        fitted = open_run(self.run_directory, self.fold).models[self.model]
+        artefact = export(fitted, seed_index=self.seed_index)
+        save(self.output, artefact, int8=self.int8)
+        print_table(export_table(str(self.output), measure(fitted, self.seed_index, artefact, self.output)))
 
 
 @dataclass(frozen=True)
@@ -315,5 +352,5 @@ def _stopped(what: str, out: Path | None) -> Path:
 
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
-    "recommend": Recommend,
+    "recommend": Recommend, "export": Export,
 }  # fmt: skip

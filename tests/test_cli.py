@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -157,6 +158,18 @@ def test_datasets(capsys):
     assert "ml-100k" in listed and "synthetic" in listed and "100,000" in listed
 
 
+def test_an_exported_file_recommends_in_the_place_of_a_run(run, capsys, tmp_path):
+    file = tmp_path / "rows.npz"
+    cli.main(["export", str(run), "--output", str(file), "--int8", "--model", "twin", "--seed-index", "1"])
+    assert "times smaller" in capsys.readouterr().out
+    answers = []
+    for source in ([str(file)], [str(run), "--model", "twin", "--seed-index", "1"]):
+        cli.main(["recommend", *source, "--users", "u-7", "-k", "3", "--format", "csv", "--memory", "1"])
+        answers.append(pd.read_csv(io.StringIO(capsys.readouterr().out)))
+    np.testing.assert_allclose(answers[0]["score"], answers[1]["score"], rtol=0.05)
+    assert answers[0]["user"].tolist() == ["u-7"] * 3
+
+
 def test_help_needs_no_jax():
     code = "import sys; from gan_rec import cli; cli.parse(['--help']); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
@@ -173,7 +186,7 @@ def test_help(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("trian", "unknown command 'trian'; allowed: datasets, language, train, tune, compare, evaluate, recommend"),
+        ("trian", "unknown command 'trian'; allowed: datasets, language, train, tune, compare, evaluate, recommend, "),
         ("train --seedz 3", "Unrecognized options: --seedz, 3 (did you mean --seed"),
         ("train --seeds three", "--seeds"),
         ("train --dataset no/such/file.csv", "unknown data set 'no/such/file.csv'"),

@@ -29,6 +29,10 @@ class Bitmap:
         bits = (self.bits[users][:, :, None] >> jnp.arange(8, dtype=jnp.uint8)) & 1
         return bits.reshape(users.shape[0], -1)[:, : self.n_items].astype(jnp.float32)
 
+    def hide(self, users: Int[Array, " B"], scores: Float[Array, "B I"]) -> Float[Array, "B I"]:
+        """Scores, -inf where the user has the item."""
+        return jnp.where(self.history(users) > 0, -jnp.inf, scores)
+
     def contains(self, users: Int[Array, "*any"], items: Int[Array, "*any"]) -> Bool[Array, "*any"]:
         """Whether each user has the item beside it."""
         return (self.bits[users, items // 8] >> (items % 8).astype(jnp.uint8)) & 1 == 1
@@ -51,11 +55,18 @@ class SortedLists:
 
     def history(self, users: Int[Array, " B"]) -> Float[Array, "B I"]:
         """1 where the user has the item, else 0."""
+        return jnp.zeros((users.shape[0], self.n_items)).at[self._cells(users)].set(1.0, mode="drop")
+
+    def hide(self, users: Int[Array, " B"], scores: Float[Array, "B I"]) -> Float[Array, "B I"]:
+        """Scores, -inf where the user has the item."""
+        return scores.at[self._cells(users)].set(-jnp.inf, mode="drop")
+
+    def _cells(self, users: Int[Array, " B"]) -> tuple[Int[Array, "B 1"], Int[Array, "B longest"]]:
+        """Rows and columns of what the users have; past the end of a list the column is out of bounds."""
         places = self.starts[users][:, None] + jnp.arange(self.longest)
         own = places < self.starts[users + 1][:, None]
         columns = jnp.where(own, self.items.at[places].get(mode="clip"), self.n_items)
-        rows = jnp.arange(users.shape[0])[:, None]
-        return jnp.zeros((users.shape[0], self.n_items)).at[rows, columns].set(1.0, mode="drop")
+        return jnp.arange(users.shape[0])[:, None], columns
 
     def contains(self, users: Int[Array, "*any"], items: Int[Array, "*any"]) -> Bool[Array, "*any"]:
         """Whether each user has the item beside it, by bisection."""
@@ -92,6 +103,10 @@ class Either:
     def history(self, users: Int[Array, " B"]) -> Float[Array, "B I"]:
         """1 where the user has the item, else 0."""
         return jnp.maximum(self.first.history(users), self.second.history(users))
+
+    def hide(self, users: Int[Array, " B"], scores: Float[Array, "B I"]) -> Float[Array, "B I"]:
+        """Scores, -inf where the user has the item."""
+        return self.second.hide(users, self.first.hide(users, scores))
 
     def contains(self, users: Int[Array, "*any"], items: Int[Array, "*any"]) -> Bool[Array, "*any"]:
         """Whether each user has the item beside it."""

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gan_rec.data.sampling import Positives
+from gan_rec.evaluation.topk import top_k
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
 
-_CHUNK_BYTES = 64 * 2**20  # of scores at a time
+MEMORY = 64  # MiB of scores at a time
 
 
 def top_items(
@@ -22,6 +23,7 @@ def top_items(
     *,
     side: str = "user",
     candidates: np.ndarray | None = None,
+    memory: int = MEMORY,
 ) -> tuple[Int[np.ndarray, "S n K"], Float[np.ndarray, "S n K"]]:
     """Rank the catalogue for `users` with each of S recommenders.
 
@@ -32,6 +34,7 @@ def top_items(
         k: how many items, at most I.
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
         candidates: `[I]` bool, the items to be ranked; None: all.
+        memory: MiB of scores at a time; of one user there are as many as items, however little this allows.
 
     Returns:
         Item indices, best first, and their scores. Ties go to the lowest index, or with `candidates` to an order that
@@ -42,7 +45,7 @@ def top_items(
         FloatingPointError: a score is not a number; `lax.top_k` would rank it first.
     """
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
-    chunk = max(1, min(len(users), _CHUNK_BYTES // (4 * n_seeds * seen.n_items)))
+    chunk = max(1, min(len(users), memory * 2**20 // (4 * n_seeds * seen.n_items)))
     padded = np.pad(users, (0, -len(users) % chunk), mode="edge").reshape(-1, chunk)
     ranked = None if candidates is None else np.random.default_rng(0).permutation(np.flatnonzero(candidates))
     items, scores = _rank(recommenders, seen, ranked, jnp.asarray(padded), k, side)
@@ -56,17 +59,18 @@ def top_items(
 def _rank(recommenders, seen: Positives, ranked, chunks: Int[Array, "chunks n"], k: int, side: str):
     recommenders = jax.vmap(lambda recommender: on_graph(recommender, seen))(recommenders)
 
-    def rank(recommender, users, history):
+    def rank(recommender, users):
         recommender = flip(recommender, seen, side)
+        history = seen.history(users) if getattr(recommender, "reads_history", True) else None
         scores = recommender.score(recommender.users(users, history), recommender.items())
-        scores = jnp.where(history > 0, -jnp.inf, scores)
+        scores = seen.known.hide(users, scores)
         if ranked is None:
-            return jax.lax.top_k(scores, k)
-        best, places = jax.lax.top_k(scores[:, ranked], k)
+            return top_k(scores, k)
+        best, places = top_k(scores[:, ranked], k)
         return best, ranked[places]
 
     def rank_chunk(users):
-        return jax.vmap(rank, in_axes=(0, None, None))(recommenders, users, seen.history(users))
+        return jax.vmap(rank, in_axes=(0, None))(recommenders, users)
 
     scores, items = jax.lax.map(rank_chunk, chunks)  # [chunks, S, n, K]
     return jnp.moveaxis(items, 1, 0), jnp.moveaxis(scores, 1, 0)

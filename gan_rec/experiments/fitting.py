@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 
 from gan_rec.adversaries import ATTACKS
@@ -15,9 +14,9 @@ from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_ranking
 from gan_rec.evaluation.metrics import parse
-from gan_rec.evaluation.ranking import top_items
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments import choices, players
+from gan_rec.experiments.lists import lists
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
 from gan_rec.progress import Progress
@@ -188,7 +187,9 @@ def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluat
     return evaluate_ranking(recommender, to_device(known), split.open_test(), tuple(ks), beyond_accuracy=True)
 
 
-def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *, seed_index: int = 0) -> pd.DataFrame:
+def recommend(
+    fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *, seed_index: int = 0, memory: int = 64
+) -> pd.DataFrame:
     """The best K items for each user that are in neither train nor validation; after a split by cold items, of these.
 
     Args:
@@ -196,49 +197,29 @@ def recommend(fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *
         users: original user ids; None for all.
         k: list length.
         seed_index: which of the S seeds answers.
+        memory: MiB of scores that are held at a time.
 
     Returns:
         A row for each recommendation, in the given order of users: `user, rank, item, score`, with original ids.
 
     Raises:
-        UserError: an unknown user, `k` outside the catalogue, or no such seed.
+        UserError: an unknown user, `k` outside the catalogue, no such seed, or memory below 1.
     """
     known, candidates = fitted.split.train_and_valid(), fitted.split.candidates
-    check_cutoffs((k,), known.n_items, candidates)
+    one = one_seed(fitted, seed_index)
+    return lists(one, known, users, k, side=fitted.side, candidates=candidates, memory=memory)
+
+
+def one_seed(fitted: Fitted, seed_index: int):
+    """The final weights of one of the S seeds, with a leading axis of 1.
+
+    Raises:
+        UserError: there is no such seed.
+    """
     n_seeds = fitted.settings.seeds
     if not 0 <= seed_index < n_seeds:
         raise UserError(f"seed index {seed_index} is not possible: {n_seeds} seeds were trained, so 0 to {n_seeds - 1}")
-    indices = np.arange(known.n_users) if users is None else _indices(users, known.user_ids)
-    one = jax.tree.map(lambda x: x[seed_index : seed_index + 1], fitted.weights.final.recommender)
-    ranked = top_items(one, to_device(known), indices, k, side=fitted.side, candidates=candidates)
-    items, scores = (x[0] for x in ranked)
-    frame = pd.DataFrame(
-        {
-            "user": np.repeat(known.user_ids[indices], k),
-            "rank": np.tile(np.arange(1, k + 1), len(indices)),
-            "item": known.item_ids[items.reshape(-1)],
-            "score": scores.reshape(-1),
-        }
-    )
-    # A user who has seen nearly all of the catalogue gets a shorter list, not seen items.
-    return frame[np.isfinite(frame["score"])].reset_index(drop=True)
-
-
-def _indices(users: Sequence[Any], user_ids: np.ndarray) -> np.ndarray:
-    # Ids come as text from a command line; they are compared as text where the types differ.
-    if len(users) == 0:
-        raise UserError("no user is given; at least one id is needed")
-    users = list(dict.fromkeys(users))
-    position = {user: i for i, user in enumerate(user_ids.tolist())}
-    as_text = {str(user): i for user, i in position.items()}
-    found = [position.get(user, as_text.get(str(user))) for user in users]
-    unknown = [str(user) for user, index in zip(users, found, strict=True) if index is None]
-    if unknown:
-        raise UserError(
-            f"unknown user {', '.join(unknown[:5])}; the data has {len(user_ids)} users, for example "
-            f"{', '.join(str(u) for u in user_ids[:3])}"
-        )
-    return np.array(found, np.int64)
+    return jax.tree.map(lambda x: x[seed_index : seed_index + 1], fitted.weights.final.recommender)
 
 
 def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:

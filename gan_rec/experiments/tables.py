@@ -42,6 +42,16 @@ def found_table(found, metric: str) -> Table:
     return table
 
 
+def export_table(path: str, measured: dict[str, dict[str, float]]) -> Table:
+    """What `gan_rec.experiments.artefact.measure` found."""
+    table = new_table(path, "", "model, float32", "written", "difference")
+    for what, values in measured.items():
+        first, second = values["float32"], values["written"]
+        change = f"{first / second:.2f} times smaller" if what.startswith("MiB") else f"{second - first:+.4f}"
+        table.add_row(what, f"{first:.4f}", f"{second:.4f}", change)
+    return table
+
+
 def recommendations_text(frame: pd.DataFrame, style: str) -> str:
     """Recommendations as "table", "csv" or "json" (user -> list)."""
     if style == "csv":
