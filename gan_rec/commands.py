@@ -70,9 +70,33 @@ class Train:
     """Go on with a run that was stopped, in --out or beside --config."""
     quiet: bool = False
     """Show no progress."""
+    mesh: str | None = None
+    """How all devices share the work of --task ranking: data=X,model=Y splits batches in X parts and the tables of
+    recommender mf in Y (default: one device trains)."""
+    coordinator: str | None = None
+    """Several processes, each started with the same options but its own process-id: HOST:PORT of the first."""
+    processes: int | None = None
+    """How many processes train together."""
+    process_id: int | None = None
+    """Which of them this is, from 0, which writes the run; all must see its directory."""
+    cluster: bool = False
+    """Take these three from the cluster's environment (Slurm, Open MPI, Kubernetes, Cloud TPU)."""
 
     def run(self) -> None:
-        """Train and print the tables."""
+        """Train, perhaps with other processes, and print the tables."""
+        from gan_rec.train.processes import Processes
+
+        others = Processes(self.coordinator, self.processes, self.process_id, self.cluster)
+        others.check()
+        if others.several and (self.mesh is None or self.out is None):
+            raise UserError("several processes need --mesh and --out")
+        if self.mesh is not None and self.task != "ranking":
+            raise UserError(f"--mesh {self.mesh} needs --task ranking, this is --task {self.task}")
+        others.run(self._run)
+
+    def _run(self) -> None:
+        import jax
+
         out = self._directory()
         how = {"resume": self.resume, "quiet": self.quiet}
         given = [f.name for f in fields(self.text) if getattr(self.text, f.name) != getattr(TextOptions(), f.name)]
@@ -88,11 +112,12 @@ class Train:
             from gan_rec.experiments.run import train
             from gan_rec.experiments.tables import results_table as table
 
-            results = train(self.data, self.settings, out, ks=self.k, **how)
+            results = train(self.data, self.settings, out, ks=self.k, mesh=self.mesh, **how)
         from gan_rec.experiments.tables import print_table
 
-        print_table(table(results))
-        print(f"run directory: {out}")
+        if jax.process_index() == 0:
+            print_table(table(results))
+            print(f"run directory: {out}")
 
     def configured(self) -> "Train | None":
         """The defaults that a configuration gives, if there is one to read."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import resource
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ def begin(
 
 def _without(config: dict, names: tuple[str, ...]) -> dict:
     return {name: value for name, value in config.items() if name not in names}
+
+
+@contextlib.contextmanager
+def scratch_unless_first(out: Path) -> Iterator[Path]:
+    """The run directory, or in a process that is not the first of several a folder that is deleted in the end."""
+    if jax.process_index() == 0:
+        yield out
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch) / "run"
 
 
 def seconds(history: pd.DataFrame) -> dict[str, float | None]:

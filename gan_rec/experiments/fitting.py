@@ -63,23 +63,40 @@ class History:
 
 
 def training(
-    settings: Settings, split: Split, observers: tuple[Observer, ...], store: Store | None = None
+    settings: Settings,
+    split: Split,
+    observers: tuple[Observer, ...],
+    store: Store | None = None,
+    mesh: str | None = None,
 ) -> Training | MixedTraining:
-    """The training that `settings` (resolved) describe, ready to fit `split`."""
+    """The training that `settings` (resolved) describe, ready to fit `split`.
+
+    Args:
+        settings: of the game.
+        split: of which nothing but sizes, texts and candidates is read.
+        observers, store: see `gan_rec.train.fit.Training`.
+        mesh: how all devices share the work, see `gan_rec.train.sharding.parse_mesh`; None: one does it.
+
+    Raises:
+        UserError: settings, data and mesh do not go together.
+    """
     players.check_split(settings, split)
     if settings.recommender == "mix":
-        users, items = (training(own, split, observers, store) for own in players.sides_of_mix(settings))
+        users, items = (training(own, split, observers, store, mesh) for own in players.sides_of_mix(settings))
         linear = EDLAE(settings.edlae_l2, settings.edlae_dropout)
         return MixedTraining(users, dataclasses.replace(items, prefix=players.ITEM_SIDE), linear)
     check_cutoffs((parse(settings.select_on)[1],), split.train.n_items, split.valid.candidates)
     sizes = split.train.n_users, split.train.n_items
+    layout = None if mesh is None else players.make_layout(mesh, settings, *sizes)
     game = players.make_game(settings)
-    make = players.make_recommender(settings, *sizes, players.text_vectors(settings, split.item_texts))
+    vectors = players.text_vectors(settings, split.item_texts)
+    make = players.make_recommender(settings, *sizes, vectors, multiple=1 if layout is None else layout.multiple)
+    schedule = players.with_table_updates(players.make_schedule(settings), settings, game, make)
     return Training(
         game=game,
         make_recommender=make,
         make_adversary=players.make_adversary(settings, *sizes),
-        schedule=players.with_table_updates(players.make_schedule(settings), settings, game, make),
+        schedule=dataclasses.replace(schedule, layout=layout),
         budget=players.make_budget(settings),
         seeds=settings.seed_list,
         observers=observers,
@@ -101,12 +118,14 @@ def resolve(options: dict[str, Any]) -> Settings:
     return Settings(**options).resolved()
 
 
-def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
+def fit(split: Split, *, progress: bool = True, mesh: str | None = None, **options: Any) -> Fitted:
     """Train a recommender against an adversary on a split.
 
     Args:
         split: what `gan_rec.split` returns; its test part is not read.
         progress: show it.
+        mesh: how all devices share the work, for example "data=2,model=4": batches in 2 parts, tables of mf in 4.
+            None: one device does it.
         options: see `gan_rec.Settings`, for example `recommender="mf", epsilon=0.2, seeds=5`. With `alpha=1` the
             adversary does not play: that is the twin.
 
@@ -118,7 +137,7 @@ def fit(split: Split, *, progress: bool = True, **options: Any) -> Fitted:
     with Progress(enabled=progress) as shown:
         name = "adversarial" if settings.alpha < 1 else "twin"
         observers = (history, ModelProgress(shown, name, settings, split))
-        weights = training(settings, split, observers).fit(split.train, split.valid)
+        weights = training(settings, split, observers, mesh=mesh).fit(split.train, split.valid)
     return Fitted(settings, split, weights, pd.DataFrame(history.rows))
 
 

@@ -29,6 +29,7 @@ from gan_rec.recommenders.text import TextVectors, principal_components
 from gan_rec.train import sparse
 from gan_rec.train.epoch import Schedule
 from gan_rec.train.fit import Budget
+from gan_rec.train.sharding import Layout, make_mesh
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,20 @@ class Make:
         return self.cls(**options)
 
 
-def make_recommender(settings: Settings, n_users: int, n_items: int, vectors: TextVectors | None = None) -> Make:
-    """Key -> recommender of `n_users` and `n_items` as the data has them; `vectors` are those of the items' texts."""
+def make_recommender(
+    settings: Settings, n_users: int, n_items: int, vectors: TextVectors | None = None, *, multiple: int = 1
+) -> Make:
+    """Key -> recommender of `n_users` and `n_items` as the data has them.
+
+    `vectors` are those of the items' texts; tables that devices share get a `multiple` of rows.
+    """
     sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim}
     named = choices.RECOMMENDERS[settings.recommender].options
     options = sizes | {name: getattr(settings, name) for name in named if name not in _OF_TEXTS}
     if reads_text(settings):
         options["vectors"] = vectors
+    if multiple > 1:
+        options["multiple"] = multiple
     return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
 
 
@@ -234,6 +242,21 @@ def with_radius(settings: Settings) -> Settings:
 def make_schedule(settings: Settings) -> Schedule:
     """How the players move, as far as that does not go by the size of the data; see `with_table_updates`."""
     return _of(Schedule, settings, table_updates="dense")
+
+
+def make_layout(mesh: str, settings: Settings, n_users: int, n_items: int) -> Layout:
+    """How devices share the work.
+
+    Raises:
+        UserError: the mesh is none of these devices, the recommender has no tables to be split, or the batch is odd.
+    """
+    made = make_mesh(mesh)
+    tables = getattr(RECOMMENDERS[settings.recommender], "tables", {})
+    if made.shape["model"] > 1 and not tables:
+        raise UserError(f"mesh {mesh!r}: recommender {settings.recommender!r} has no tables to be split over model")
+    if settings.batch_size % made.shape["data"]:
+        raise UserError(f"mesh {mesh!r}: batch_size {settings.batch_size} is no multiple of data")
+    return Layout(made, tuple(tables.items()), (("users", n_users), ("items", n_items)))
 
 
 def with_table_updates(schedule: Schedule, settings: Settings, game: Any, make_recommender: Callable) -> Schedule:

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import pandas as pd
 
 from gan_rec import data
@@ -15,7 +16,14 @@ from gan_rec.experiments import label_run, players
 from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.choices import OF_MIX, is_own
 from gan_rec.experiments.config import Config, read_config, read_json
-from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
+from gan_rec.experiments.directory import (
+    add_seconds,
+    begin,
+    check_directory,
+    peak_memory,
+    scratch_unless_first,
+    seconds,
+)
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, probe, training
 from gan_rec.experiments.progress import ModelProgress
@@ -65,6 +73,7 @@ def train(
     ks: tuple[int, ...] = DEFAULT_KS,
     resume: bool = False,
     quiet: bool = False,
+    mesh: str | None = None,
 ) -> dict:
     """Train the adversarial model and its twin, evaluate both on test once, and write the run directory.
 
@@ -78,6 +87,8 @@ def train(
         ks: cut-offs of the metrics.
         resume: go on from the last checkpoint.
         quiet: show nothing.
+        mesh: how devices share the training, see `gan_rec.train.sharding.parse_mesh`; None: one device trains. It is
+            no part of the configuration: a run may be resumed on another. Of several processes the first writes.
 
     Returns:
         The contents of results.json.
@@ -87,8 +98,9 @@ def train(
     """
     asked, out = settings, Path(out)
     settings = most_accurate(asked, options)
-    check_directory(out, resume)
-    with Progress(enabled=not quiet) as progress:
+    if jax.process_index() == 0:  # to others it looks as the first has left it since
+        check_directory(out, resume)
+    with scratch_unless_first(out) as own, Progress(enabled=not quiet and own == out) as progress:
         dataset, splits = read_splits(options, settings, progress)
         first = next(iter(splits.values()))
         settings = most_accurate(asked, options, first)
@@ -96,12 +108,16 @@ def train(
             progress.say(f"  note: recommender {settings.recommender}, not mix: {_against_mix(asked, options, first)}")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
         players.text_vectors(settings, first.item_texts, progress=not quiet)
-        training(settings, first, ())  # every mistake shows before anything is written
+        training(settings, first, (), mesh=mesh)  # every mistake shows before anything is written
         digest = split_sha256(settings, splits)
-        begin(out, Config("ranking", options, settings, tuple(ks)), environment(dataset.sha256) | digest, resume)
-        with Tracker(out) as tracker:
-            parts = [_part(fold, split, settings, tuple(ks), out, tracker, progress) for fold, split in splits.items()]
-        return _finish(out, dataset, splits, settings, parts)
+        made_with = environment(dataset.sha256) | digest | {"mesh": mesh}
+        begin(own, Config("ranking", options, settings, tuple(ks)), made_with, resume and own == out)
+        where = _Where(out / "checkpoints", mesh)
+        with Tracker(own) as tracker:
+            parts = [
+                _part(fold, split, settings, tuple(ks), where, tracker, progress) for fold, split in splits.items()
+            ]
+        return _finish(own, dataset, splits, settings, parts)
 
 
 def most_accurate(settings: Settings, options: DataOptions, split: data.Split | None = None) -> Settings:
@@ -152,17 +168,27 @@ class _Part:
     mix_weights: dict[str, list[float]]  # of the parts of recommender mix, by model
 
 
+@dataclass(frozen=True)
+class _Where:
+    """Where checkpoints and arrays are."""
+
+    checkpoints: Path
+    mesh: str | None
+
+
 def _part(
     fold: int | None,
     split: data.Split,
     settings: Settings,
     ks: tuple[int, ...],
-    out: Path,
+    where: _Where,
     tracker: Tracker,
     progress: Progress,
 ) -> _Part:
     models = {
-        name: _fit(_label(name, fold), own, split, _folder(out, name, fold), tracker, progress)
+        name: _fit(
+            _label(name, fold), own, split, _folder(where.checkpoints, name, fold), where.mesh, tracker, progress
+        )
         for name, own in model_settings(settings).items()
     }
     progress.say("evaluating on test, and attacking both models ...")
@@ -186,14 +212,14 @@ def _label(name: str, fold: int | None) -> str:
     return name if fold is None else f"{name} {fold}"
 
 
-def _folder(out: Path, name: str, fold: int | None) -> Path:
+def _folder(checkpoints: Path, name: str, fold: int | None) -> Path:
     """A model's checkpoints."""
-    return out / "checkpoints" / ("" if fold is None else f"fold-{fold}") / name
+    return checkpoints / ("" if fold is None else f"fold-{fold}") / name
 
 
-def _fit(label: str, settings: Settings, split: data.Split, folder: Path, tracker: Tracker, progress) -> Fitted:
+def _fit(label: str, settings: Settings, split: data.Split, folder: Path, mesh, tracker: Tracker, progress) -> Fitted:
     observers = (tracker.model(label), ModelProgress(progress, label, settings, split))
-    weights = training(settings, split, observers, Checkpoints(folder)).fit(split.train, split.valid)
+    weights = training(settings, split, observers, Checkpoints(folder), mesh).fit(split.train, split.valid)
     return Fitted(settings, split, weights, pd.DataFrame(tracker.rows(label)))
 
 
@@ -327,7 +353,7 @@ def _open(directory: Path) -> tuple[Config, dict[int | None, data.Split]]:
 def _restore(directory: Path, config: Config, splits: dict[int | None, data.Split], fold: int | None) -> Run:
     models, split = {}, splits[fold]
     for name, own in model_settings(config.settings).items():
-        trained = training(own, split, (), Checkpoints(_folder(directory, name, fold)))
+        trained = training(own, split, (), Checkpoints(_folder(directory / "checkpoints", name, fold)))
         weights = trained.restore(split.train, split.valid)
         rows = read_rows(directory / "metrics.jsonl", _label(name, fold))
         models[name] = Fitted(own, split, weights, pd.DataFrame(rows))

@@ -27,6 +27,7 @@ class Checkpoints:
         folder = self.directory / name
         for left in _unfinished(folder):  # by a save that was killed; Orbax would refuse to save that step again
             shutil.rmtree(left)
+        folder.mkdir(parents=True, exist_ok=True)
         with ocp.CheckpointManager(folder, options=self._options(create=True)) as manager:
             manager.save(step, args=ocp.args.StandardSave(_flatten(tree)), force=True)
             manager.wait_until_finished()
@@ -67,9 +68,17 @@ class Checkpoints:
 
     @staticmethod
     def _options(*, create: bool) -> ocp.CheckpointManagerOptions:
-        return ocp.CheckpointManagerOptions(
+        options = ocp.CheckpointManagerOptions(
             max_to_keep=2, create=create, enable_async_checkpointing=False, cleanup_tmp_directories=create
         )
+        if jax.process_count() > 1:
+            # One alone writes, and each reads for itself: none may wait for the others here.
+            me = jax.process_index()
+            options.create = False
+            options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+                primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process-{me}"
+            )
+        return options
 
 
 def _flatten(tree: Any) -> dict[str, Any]:

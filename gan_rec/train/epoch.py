@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from gan_rec.train import sparse
 from gan_rec.train.pulse import beat
+from gan_rec.train.sharding import Layout
 
 
 class State(NamedTuple):
@@ -39,6 +40,7 @@ class State(NamedTuple):
         "ramp",
         "accumulate",
         "table_updates",
+        "layout",
     ],
 )
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Schedule:
             a rate that stays.
         table_updates: "dense": a step moves all rows of embedding tables. "lazy-adam", "row-adagrad": only those that
             the batch names, see `gan_rec.train.sparse`.
+        layout: how several devices share the work; None: there is one.
     """
 
     batch_size: int = 128
@@ -77,6 +80,7 @@ class Schedule:
     accumulate: int = 1
     horizon: float = 0.0
     table_updates: str = "dense"
+    layout: Layout | None = None
 
     def recommender_optimizer(self) -> optax.GradientTransformation:
         """AdamW (Loshchilov and Hutter, ICLR 2019); of embedding tables also row-wise Adagrad."""
@@ -172,6 +176,8 @@ def play(state: State, positives, game, schedule: Schedule, key) -> tuple[State,
         number, batch_of = _turn(game, i)
         draw_key, *move_keys = jax.random.split(jax.random.fold_in(steps_key, number), 3)
         batch = batch_of(draw(number, draw_key), memory)
+        if schedule.layout is not None:
+            batch = schedule.layout.split(batch, schedule.batch_size)
         now = schedule.at(state.epoch + i / n_steps)
         state, parts, loss = _at_width(batch, lambda batch: _move_rows(state, game, now, batch, *move_keys))
         memory = parts.pop("offsets", memory)
@@ -353,9 +359,11 @@ def epoch(state: State, positives, game, schedule: Schedule, keys) -> tuple[Stat
     if getattr(positives, "of_tokens", False):
         # Together, seeds would run their batches at every width and throw all but one of the results away.
         return jax.lax.map(lambda each: play(each[0], positives, game, schedule, each[1]), (state, keys))
-    return _for_each_seed(
+    state, metrics = _for_each_seed(
         lambda common, state, key: play(state, positives, *common, key), (game, schedule), state, keys
     )
+    # Else XLA might choose another place for what comes out, and the next epoch would be another program.
+    return (state if schedule.layout is None else schedule.layout.constrain(state)), metrics
 
 
 @partial(jax.jit, static_argnames="steps")

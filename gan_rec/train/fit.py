@@ -14,6 +14,7 @@ from gan_rec.errors import UserError
 from gan_rec.train.balance import rebalance
 from gan_rec.train.epoch import Schedule, State, epoch, init, with_memory
 from gan_rec.train.pulse import listening
+from gan_rec.train.sharding import SizedStore
 
 _UNDEFINED = float(np.finfo(np.float32).min)  # the score of an epoch whose metric is not a number: the worst there is
 
@@ -148,9 +149,9 @@ class Training:
             UserError: no epoch can be chosen, since the metric is nowhere defined.
         """
         capacity = len(train) + len(valid)
-        positives = self.task.on_device(train, capacity)
+        positives = self._everywhere(self.task.on_device(train, capacity))
         # Of the capacity that the training pairs have, so that both fit into one program.
-        held_out = None if self.budget.balance == "fixed" else self.task.on_device(valid, capacity)
+        held_out = None if self.budget.balance == "fixed" else self._everywhere(self.task.on_device(valid, capacity))
         review = self._select(self.task.scorer(train, valid, capacity, self.budget.select_on))
         selected = self._phase("selection", positives, review, self.budget.epochs, held_out=held_out)
         if (np.asarray(selected.score) == _UNDEFINED).any():
@@ -159,10 +160,10 @@ class Training:
                 "select on another metric"
             )
         if not self.budget.refit:
-            return Fit(selected, selected)
-        chosen, positives = np.asarray(selected.epoch), self.task.on_device(train.concat(valid))
+            return Fit(*[self._gathered(selected)] * 2)
+        chosen, positives = np.asarray(selected.epoch), self._everywhere(self.task.on_device(train.concat(valid)))
         final = self._phase("refit", positives, self._keep_at(chosen), int(chosen.max()), alpha=selected.alpha)
-        return Fit(selected, final)
+        return Fit(self._gathered(selected), self._gathered(final))
 
     def restore(self, train: Any, valid: Any) -> Fit:
         """What an earlier `fit` on these parts left in the store.
@@ -170,16 +171,25 @@ class Training:
         Raises:
             UserError: it is not there or damaged.
         """
-        like = jax.eval_shape(lambda: self._begin(self._keys()[:, 0])).kept
+        like = jax.eval_shape(self._new, self._keys()[:, 0]).kept
         phases = ("selection", "refit") if self.budget.refit else ("selection", "selection")
-        kept = [self.store.restore(f"{self.prefix}{phase}-result", like) for phase in phases]
+        kept = [self._store.restore(f"{self.prefix}{phase}-result", like) for phase in phases]
         if None in kept:
             raise UserError("the checkpoints of the run are missing")
         return Fit(*kept)
 
     def _keys(self):
         """A key for the initial values and one for the game, `[S, 2]`."""
-        return jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in self.seeds]))
+        return self._everywhere(jax.vmap(jax.random.split)(jnp.stack([jax.random.key(seed) for seed in self.seeds])))
+
+    def _everywhere(self, tree: Any) -> Any:
+        """Data, on every device."""
+        return tree if self.schedule.layout is None else self.schedule.layout.everywhere(tree)
+
+    def _gathered(self, tree: Any) -> Any:
+        """What can be asked: of several processes, whole in each of them."""
+        layout = self.schedule.layout
+        return tree if layout is None or jax.process_count() == 1 else layout.collect(tree)
 
     def _phase(self, name: str, positives, review: Callable, epochs: int, *, held_out=None, alpha=None) -> Kept:
         name, keys = self.prefix + name, self._keys()
@@ -189,11 +199,12 @@ class Training:
             progress = progress._replace(state=state)
         if alpha is not None:
             progress = progress._replace(state=progress.state._replace(alpha=jnp.copy(alpha)))
-        if self.store is not None:
-            done = self.store.restore(f"{name}-result", progress.kept)
+        store = self._store
+        if store is not None:
+            done = store.restore(f"{name}-result", progress.kept)
             if done is not None:
                 return done
-            progress = self.store.restore(name, progress) or progress
+            progress = store.restore(name, progress) or progress
         first = int(progress.state.epoch[0])
         for observer in self.observers:
             observer.begin(name, first, epochs)
@@ -207,14 +218,27 @@ class Training:
                 observer.tell(rows)
             if np.all(progress.stopped):
                 break
-            if self.store is not None and number % self.budget.checkpoint_every == 0:
-                self.store.save(name, saved := number, progress)
-        if self.store is not None:
-            self.store.save(f"{name}-result", epochs, progress.kept)
-            self.store.discard(name)
+            if store is not None and number % self.budget.checkpoint_every == 0:
+                store.save(name, saved := number, progress)
+        if store is not None:
+            store.save(f"{name}-result", epochs, progress.kept)
+            store.discard(name)
         return progress.kept
 
+    @property
+    def _store(self) -> Store | None:
+        """The store, by way of which trees leave the mesh, if there is one."""
+        layout = self.schedule.layout
+        return self.store if self.store is None or layout is None else SizedStore(self.store, layout)
+
     def _begin(self, keys) -> Progress:
+        layout = self.schedule.layout
+        if layout is None:
+            return self._new(keys)
+        where = layout.shardings(jax.eval_shape(self._new, keys))
+        return jax.jit(self._new, out_shardings=where)(keys)  # no device ever holds a whole table
+
+    def _new(self, keys) -> Progress:
         state = init(self.make_recommender, self.make_adversary, self.schedule, keys, self.game.alpha)
         n_seeds = len(self.seeds)
         # Copies: the epoch takes the buffers of the state that it is given.
@@ -287,7 +311,7 @@ class Training:
         def review(progress: Progress, number: int, rows: list[dict]) -> Progress:
             if number % every and number != self.budget.epochs:
                 return progress
-            score = score_of(progress.state.average)
+            score = score_of(self._gathered(progress.state.average))
             score = score.astype(np.float32)  # as it is kept: else equal scores would seem to get better
             for row, value in zip(rows, score, strict=True):
                 row[f"validation {metric}"] = float(value)
