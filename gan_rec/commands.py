@@ -249,6 +249,63 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Say what training large tables would take of each chip: from its compiled step, whose arrays are never there."""
+
+    users: int = 1_000_000
+    """Rows of the table of users."""
+    items: int = 1_000_000
+    """Rows of the table of items."""
+    dim: int = 64
+    """Embedding size D."""
+    mesh: str = "data=1,model=1"
+    """data=X,model=Y: batches in X parts, tables in Y, on X times Y simulated chips."""
+    batch_size: int = 1024
+    """Pairs in a step, of all chips together."""
+    negatives: int = 1
+    """Sampled items per pair."""
+    loss: Literal["bpr", "sampled-softmax", "bce"] = "bpr"
+    """The recommender's loss."""
+    adversary: str = "generator"
+    """The other player, see train."""
+    table_updates: Literal["auto", "dense", "lazy-adam", "row-adagrad"] = "auto"
+    """Which rows of the tables a step moves, see train."""
+    seeds: int = 1
+    """How many trainings in one program."""
+    chips: tuple[str, ...] = ("tpu-v5e", "tpu-v5p", "tpu-v6e", "a100", "h100", "h200")
+    """For which chips to estimate: tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, a100, h100, h200."""
+    format: Literal["table", "json"] = "table"
+    """How to print."""
+
+    def run(self) -> None:
+        """Compile and print."""
+        import os
+
+        from gan_rec.train.sharding import read_axes
+
+        axes = read_axes(self.mesh)
+        n = axes["data"] * axes["model"]
+        if n > 512:
+            raise UserError(f"mesh {self.mesh!r} has {n} chips; at most 512 can be simulated")
+        # Before JAX looks for devices: what is planned for is not here.
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={n}"
+        from gan_rec.experiments.plan import chip_named, plan
+        from gan_rec.experiments.tables import plan_table, plan_values, print_table
+
+        chips = {name: chip_named(name) for name in self.chips}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name in {g.name for g in fields(Settings)}}
+        settings = Settings(**options, recommender="mf").resolved()
+        found = plan(settings, self.users, self.items, self.mesh)
+        if self.format == "json":
+            print(json.dumps(plan_values(found, chips), indent=1))
+        else:
+            print_table(
+                plan_table(f"{self.users:,} users, {self.items:,} items, D {self.dim}, {self.mesh}", found, chips)
+            )
+
+
+@dataclass(frozen=True)
 class SearchOptions:
     """How models are tuned."""
 
@@ -377,5 +434,5 @@ def _stopped(what: str, out: Path | None) -> Path:
 
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
-    "recommend": Recommend, "export": Export,
+    "recommend": Recommend, "export": Export, "plan": Plan,
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Results as tables that people read."""
 
+import dataclasses
 import io
 import json
 
@@ -50,6 +51,39 @@ def export_table(path: str, measured: dict[str, dict[str, float]]) -> Table:
         change = f"{first / second:.2f} times smaller" if what.startswith("MiB") else f"{second - first:+.4f}"
         table.add_row(what, f"{first:.4f}", f"{second:.4f}", change)
     return table
+
+
+def plan_values(found, chips: dict) -> dict:
+    """A `gan_rec.experiments.plan.Plan` as JSON holds it, with estimates for the chips."""
+    estimates = {
+        name: {"seconds_a_step": found.seconds(chip), "fits": found.memory <= chip.memory}
+        for name, chip in chips.items()
+    }
+    return dataclasses.asdict(found) | {"memory": found.memory, "estimates": estimates}
+
+
+def plan_table(title: str, found, chips: dict) -> Group:
+    """A `gan_rec.experiments.plan.Plan`, with estimates for the chips."""
+    table = new_table(f"{title}: each of {found.chips} chips, table updates {found.updates}", "", "")
+    parts = {
+        "tables": found.tables, "optimisers, adversary": found.optimizer, "average and best weights": found.kept,
+        "temporary in a step": found.temporary, "memory": found.memory,
+    }  # fmt: skip
+    for name, size in parts.items():
+        table.add_row(name, f"{size / 2**30:,.3f} GiB")
+    table.add_row("operations a step", f"{found.flops / 1e9:,.3f} GFLOP")
+    table.add_row("moved a step", f"{found.moved / 2**20:,.1f} MiB")
+    table.add_row("between chips a step", f"{found.sent / 2**20:,.2f} MiB")
+    bounds = new_table(
+        "estimate at the peak of public numbers", "chip", "fits", "microseconds a step", "pairs a second"
+    )
+    for name, chip in chips.items():
+        seconds = found.seconds(chip)
+        fits = "yes" if found.memory <= chip.memory else "no"
+        bounds.add_row(name, fits, f"{1e6 * seconds:,.1f}", f"{found.batch_size / seconds:,.0f}")
+    bounds.caption = "no measurement: what the slowest of arithmetic, memory and links allows (roofline)"
+    bounds.caption_justify = "left"
+    return Group(table, bounds)
 
 
 def recommendations_text(frame: pd.DataFrame, style: str) -> str:

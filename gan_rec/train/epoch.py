@@ -257,6 +257,17 @@ def with_memory(state: State, positives, game, schedule: Schedule) -> State:
     return jax.vmap(fill)(state)
 
 
+def step_on(state: State, batch, game, schedule: Schedule, key) -> State:
+    """The state of S seeds after both players' steps on one and the same batch."""
+
+    def step(state):
+        own = batch if schedule.layout is None else schedule.layout.split(batch, schedule.batch_size)
+        return _move_rows(state, game, schedule, own, *jax.random.split(key))[0]
+
+    state = jax.vmap(step)(state)
+    return state if schedule.layout is None else schedule.layout.constrain(state)
+
+
 def _move_rows(state: State, game, schedule: Schedule, batch, *keys) -> tuple[State, dict, Any]:
     """`_move`, on the rows of the batch alone if the schedule says so."""
     if schedule.table_updates == "dense":

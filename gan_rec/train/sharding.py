@@ -18,11 +18,11 @@ from gan_rec.errors import UserError
 AXES = ("data", "model")
 
 
-def parse_mesh(text: str, n_devices: int) -> dict[str, int]:
+def read_axes(text: str) -> dict[str, int]:
     """The sizes of the axes in "data=X,model=Y", of which one may be left out.
 
     Raises:
-        UserError: it is not of this form, or asks for another number of devices than there are.
+        UserError: it is not of this form.
     """
     allowed = "allowed: data=X,model=Y with whole numbers above 0"
     found = [re.fullmatch(r"\s*(\w+)\s*=\s*([1-9]\d*)\s*", part) for part in text.split(",")]
@@ -31,6 +31,16 @@ def parse_mesh(text: str, n_devices: int) -> dict[str, int]:
     sizes = dict.fromkeys(AXES, 1) | {match[1]: int(match[2]) for match in found}
     if set(sizes) != set(AXES):
         raise UserError(f"mesh {text!r} has an unknown axis; {allowed}")
+    return sizes
+
+
+def parse_mesh(text: str, n_devices: int) -> dict[str, int]:
+    """The sizes of the axes, see `read_axes`, of a mesh of all devices.
+
+    Raises:
+        UserError: it is not of this form, or asks for another number of devices than there are.
+    """
+    sizes = read_axes(text)
     if sizes["data"] * sizes["model"] != n_devices:
         raise UserError(f"mesh {text!r} needs {sizes['data'] * sizes['model']} devices, and there are {n_devices}")
     return sizes
