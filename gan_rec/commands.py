@@ -151,8 +151,8 @@ class Evaluate:
     """The run."""
     on: str = "test"
     """test (weights after the refit) or, for rankings, validation (weights before it)."""
-    k: tuple[int, ...] = DEFAULT_KS
-    """Cut-offs of the metrics of rankings."""
+    k: tuple[int, ...] | None = None
+    """Cut-offs of the metrics of rankings (default: the run's own)."""
     format: Literal["table", "json"] = "table"
     """How to print."""
 

@@ -10,6 +10,7 @@ from conftest import killing
 
 from gan_rec import cli
 from gan_rec.experiments import run as run_module
+from gan_rec.recommenders.text import TextVectors
 
 FAST = (
     "--recommender autoencoder --seeds 2 --epochs 4 --evaluate-every 2 --dim 8 --hidden 4 --noise 2 --k 5 10 "
@@ -134,6 +135,8 @@ def test_evaluate(run, capsys):
     cli.main(["evaluate", str(run), "--format", "json", "--k", "5", "10"])
     again = json.loads(capsys.readouterr().out)["models"]
     assert again == results(run)["models"]
+    cli.main(["evaluate", str(run)])  # at the run's own cut-offs
+    assert "NDCG@5" in (told := capsys.readouterr().out) and "NDCG@10" in told and "NDCG@20" not in told
     cli.main(["evaluate", str(run), "--on", "validation", "--k", "10"])
     assert "NDCG@10" in capsys.readouterr().out
 
@@ -263,6 +266,23 @@ def test_who_plays_where_nobody_is_named(capfd, monkeypatch, tmp_path, most, nam
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["recommender"] == expected
     assert expected == "autoencoder" or (config["item_dim"], config["item_epochs"]) == (4, 1)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("with_texts", [True, False])
+def test_cold_items_are_for_what_reads_their_texts(capfd, monkeypatch, tmp_path, with_texts):
+    pairs = [(u, i) for u in range(20) for i in range(20) if (u + i) % 3]
+    (tmp_path / "pairs.csv").write_text("user,item\n" + "\n".join(f"u{u},i{i}" for u, i in pairs))
+    (tmp_path / "items.csv").write_text("item,title\n" + "\n".join(f"i{i},number {i}" for i in range(20)))
+    monkeypatch.setattr(run_module.players, "text_vectors", lambda *_, **__: TextVectors(np.eye(20, dtype=np.float32)))
+    monkeypatch.setattr(run_module.players, "split_sha256", lambda settings, split: split.sha256)
+    texts = ["--item-text", str(tmp_path / "items.csv")] if with_texts else []
+    quick = "--split cold-items --epochs 1 --evaluate-every 1 --seeds 1 --dim 4 --select-on NDCG@2 --k 2".split()
+    with pytest.raises(BegunError):
+        cli.main(["train", "--dataset", str(tmp_path / "pairs.csv"), *texts, *quick, "--out", str(tmp_path / "run")])
+    found = json.loads((tmp_path / "run" / "config.json").read_text())["recommender"]
+    assert found == ("two-tower" if with_texts else "autoencoder")
+    assert ("says nothing of cold ones" in capfd.readouterr().err) != with_texts
 
 
 def test_one_user_only(capsys, tmp_path):

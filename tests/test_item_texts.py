@@ -1,11 +1,15 @@
 """A generator of item texts: it stays in its ball, hurts more than chance, and says where it goes."""
 
+import zipfile
+
 import contract
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_rec.data.item_text import read_item_texts
+from gan_rec.errors import UserError
 from gan_rec.recommenders.text import PrincipalComponents, principal_components
 from gan_rec.robustness.item_texts import train_text_generator
 
@@ -43,3 +47,22 @@ def test_components_of_new_texts_are_in_the_same_space():
         components(vectors[:3] + 1) - components(vectors[:3]),
         np.broadcast_to(components(np.ones((1, 6))) - components(np.zeros((1, 6))), (3, 4)),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("items.csv", b"item,title\n1,Matrix, The\n2,Heat\n", "more fields than its header"),
+        ("items.zip", None, "no text in UTF-8"),
+        ("items.csv", "item,title\n1,Ma\u00eetre\n".encode("latin-1"), "no text in UTF-8"),
+    ],
+)
+def test_files_that_would_lose_something_are_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("items.csv", "item,title\n1,Heat\n" * 99)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_item_texts(path, np.array([1, 2]))

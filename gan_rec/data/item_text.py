@@ -1,6 +1,7 @@
 """Texts of items: a file with a row for each item, whose columns but that of the ids become one text."""
 
 import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,8 +59,18 @@ def _read(path: Path) -> pd.DataFrame:
             tabs = "\t" in file.readline()
         # Quotation marks are part of a title in files that are separated by tabs.
         how = {"sep": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"sep": ","}
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, **how)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        how |= {"index_col": False, "compression": None}
+        with warnings.catch_warnings():
+            # Of a row that is longer than the header pandas would drop the end.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", **how)
+    except pd.errors.ParserWarning as error:
+        raise UserError(
+            f"{path} has rows with more fields than its header; a text that contains a comma needs quotation marks"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read item texts from {path}: it is no text in UTF-8 (nor may it be packed)") from error
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(
             f"cannot read item texts from {path}: {why}; a CSV or TSV file with a header is needed"

@@ -132,7 +132,7 @@ _OVER_TEXT = dict(
     adversary_learning_rate=3e-3,
 )  # fmt: skip
 # The others draw fakes from all of the catalogue, or swap users and items, who have no text.
-_OF_ROWS = ("embedding", "apr", "hard-negative", "advinfonce")
+OF_TEXTS = ("embedding", "apr", "hard-negative", "advinfonce")
 # Chosen on validation parts cut from the train part of CFGAN's ML-100K split, the twin's first.
 _AUTOENCODER = dict(
     loss="softmax", dim=256, batch_size=128, epochs=120, patience=30, learning_rate=4e-3, weight_decay=1.0,
@@ -189,7 +189,7 @@ RECOMMENDERS = {
             loss="softmax", dim=256, batch_size=128, epochs=150, patience=30, learning_rate=4e-3, weight_decay=1.0,
             average=0.97, adversary_learning_rate=3e-3,
         ),
-        games=_OF_ROWS,
+        games=OF_TEXTS,
         space={
             "learning_rate": Real(1e-3, 1e-2, log=True), "weight_decay": Real(0.1, 4.0, log=True),
             "average": Real(0.9, 0.98), "kl_weight": OneOf((5e-4, 2e-3, 8e-3)), "hide": OneOf((0.2, 0.4)),
@@ -201,7 +201,7 @@ RECOMMENDERS = {
             loss="softmax", dim=64, batch_size=128, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5,
             average=0.9, adversary_learning_rate=3e-3,
         ),
-        games=_OF_ROWS,
+        games=OF_TEXTS,
         space={
             "learning_rate": Real(1e-3, 2e-2, log=True), "weight_decay": Real(0.05, 2.0, log=True),
             "average": Real(0.6, 0.97), "layers": OneOf((1, 2, 3)),
@@ -235,8 +235,8 @@ RECOMMENDERS = {
         ),
         games=("rating",),
     ),
-    "two-tower": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=_OF_ROWS),
-    "hybrid": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=_OF_ROWS),
+    "two-tower": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=OF_TEXTS),
+    "hybrid": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=OF_TEXTS),
 }  # fmt: skip
 
 OF_SENTENCES = ("fgsm", "clipped-noise", "generator")  # that move sentence vectors, not the states of all tokens

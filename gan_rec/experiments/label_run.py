@@ -362,7 +362,10 @@ def open_labels(directory: Path) -> tuple[Config, Problem, dict[str, list[Fit]]]
     with Progress(enabled=False) as silent:
         problem = _prepare(config, silent, show=False)
     if problem.split_sha256 != read_json(directory / "results.json").get("split_sha256"):
-        raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
+        raise UserError(
+            f"the data of {config.data.dataset!r}, or the language model that reads their texts, are not those that "
+            f"the run in {directory} was trained on"
+        )
     fits = {}
     for name, own in {"adversarial": config.settings, "twin": config.settings.twin()}.items():
         stores = [Checkpoints(directory / "checkpoints" / f"fold-{n}" / name) for n in range(1, len(problem.parts) + 1)]

@@ -14,7 +14,7 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_model
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
 from gan_rec.experiments.checks import check_cutoffs_apply
-from gan_rec.experiments.choices import OF_MIX, is_own
+from gan_rec.experiments.choices import OF_MIX, OF_TEXTS, is_own
 from gan_rec.experiments.config import Config, read_config, read_json
 from gan_rec.experiments.directory import (
     add_seconds,
@@ -107,6 +107,11 @@ def train(
         if asked.recommender is None and settings.game == "embedding" and settings.recommender != "mix":
             progress.say(f"  note: recommender {settings.recommender}, not mix: {_against_mix(asked, options, first)}")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
+        if first.candidates is not None and not players.reads_text(settings):
+            progress.say(
+                f"  note: recommender {settings.recommender} knows items by who had them, which says nothing of cold "
+                "ones; two-tower and hybrid read their texts"
+            )
         players.text_vectors(settings, first.item_texts, progress=not quiet)
         training(settings, first, (), mesh=mesh)  # every mistake shows before anything is written
         digest = split_sha256(settings, splits)
@@ -123,6 +128,8 @@ def train(
 def most_accurate(settings: Settings, options: DataOptions, split: data.Split | None = None) -> Settings:
     """Settings resolved: where no recommender is named, `mix` plays if all that is said allows it.
 
+    Where cold items are to be ranked and a file of their texts is given, it is `two-tower`.
+
     Args:
         settings: of the game.
         options: of the data.
@@ -133,6 +140,8 @@ def most_accurate(settings: Settings, options: DataOptions, split: data.Split | 
     """
     if settings.recommender is not None:
         return settings.resolved()
+    if options.split == "cold-items" and options.item_text is not None and settings.game in OF_TEXTS:
+        return dataclasses.replace(settings, recommender="two-tower").resolved()
     if _against_mix(settings, options, split) is None:
         return dataclasses.replace(settings, recommender="mix").resolved()
     return settings.resolved()
@@ -292,26 +301,28 @@ def _throughput(history: pd.DataFrame, split: data.Split) -> dict[str, float]:
     return {"interactions_per_second": len(split.train) / seconds, "seconds_per_epoch_and_seed": seconds}
 
 
-def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] = DEFAULT_KS) -> dict[str, dict]:
+def evaluate_run(directory: Path, on: str = "test", ks: tuple[int, ...] | None = None) -> dict[str, dict]:
     """The metrics of every model of a run, computed again from its checkpoints; with folds over all of them.
 
     Args:
         directory: of the run.
         on: "test", or for rankings "validation".
-        ks: cut-offs of rankings; other tasks have none.
+        ks: cut-offs of rankings; other tasks have none. None: those of the run.
 
     Raises:
         UserError: as `open_run`; or `on` or a cut-off is not allowed.
     """
     directory = Path(directory)
     if (directory / "config.json").exists() and (task := read_config(directory / "config.json").task) != "ranking":
-        check_cutoffs_apply(task, ks != DEFAULT_KS)
+        check_cutoffs_apply(task, ks is not None)
         return label_run.evaluate_run(directory, on)
     config, splits = _open(directory)
     found = []
     for fold in splits:
         models = _restore(directory, config, splits, fold).models
-        found.append({name: evaluate(model, on, ks).summary() for name, model in models.items()})
+        found.append(
+            {name: evaluate(model, on, config.ks if ks is None else ks).summary() for name, model in models.items()}
+        )
     return over_folds(found)
 
 
@@ -346,7 +357,10 @@ def _open(directory: Path) -> tuple[Config, dict[int | None, data.Split]]:
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     splits = splits_of(config.data, load(config.data, config.settings))
     if split_sha256(config.settings, splits)["split_sha256"] != read_json(results).get("split_sha256"):
-        raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {directory} was trained on")
+        raise UserError(
+            f"the data of {config.data.dataset!r}, or the language model that reads their texts, are not those that "
+            f"the run in {directory} was trained on"
+        )
     return config, splits
 
 

@@ -75,6 +75,7 @@ class Encoder(Loaded):
             ids, mask = tokens.padded(which, length)
             vectors = np.asarray(_vectors(self.model, ids, mask, self.pooling, self.normalised))
             real = which >= 0
+            check_finite(vectors[real])
             own = [new[n] for n in which[real]]
             known.update(zip(own, vectors[real], strict=True))
             if cache:
@@ -98,7 +99,9 @@ class Encoder(Loaded):
         keep = self._states_file(ids, below)
         if keep is not None and keep.exists():
             try:
-                return np.load(keep), lengths
+                found = np.load(keep)
+                keep.touch()  # used last, forgotten last
+                return found, lengths
             except (ValueError, OSError, EOFError):  # it can be made again
                 keep.unlink(missing_ok=True)
         made = np.zeros((*ids.shape, self.dim), np.float16)
@@ -109,6 +112,7 @@ class Encoder(Loaded):
                 mask = (np.arange(length) < np.where(which >= 0, lengths[which], 0)[:, None]).astype(np.float32)
                 # Padding rows are text -1, the last one, without tokens.
                 found = np.asarray(_lower_states(self.model, ids[which][:, :length], mask, below))
+                check_finite(found[: len(own)])
                 made[own, :length] = found[: len(own)]
                 done += len(own)
                 shown.advance(bar, done, len(texts), f"reading texts {done:,}/{len(texts):,}", "")
@@ -146,6 +150,14 @@ def check_texts(texts: Sequence[str]) -> None:
     for n, text in enumerate(texts):
         if not isinstance(text, str):
             raise UserError(f"texts must be str, got {text!r} at position {n}")
+
+
+def check_finite(vectors: np.ndarray) -> None:
+    """Raise UserError if a language model gave what is no number."""
+    if not np.isfinite(vectors).all():
+        raise UserError(
+            "the language model gave vectors with NaN or infinity: its weights are damaged; fetch or install it again"
+        )
 
 
 def _forget(folder: Path) -> None:

@@ -70,16 +70,40 @@ def _read_folder(folder: Path) -> Loaded:
     tokenizer = _tokenizer(folder / "tokenizer.json", longest)
     if (size := tokenizer.get_vocab_size()) > config.vocabulary:
         raise UserError(f"{folder}: the tokenizer has {size:,} tokens, the model {config.vocabulary:,}")
-    pooling = _json(folder / "1_Pooling" / "config.json")
-    if pooling and not pooling.get("pooling_mode_mean_tokens", True):
-        raise UserError(
-            f"{folder} was made for another pooling than the mean over tokens; only BERTs of mean pooling are read"
-        )
-    steps = _json(folder / "modules.json", list)
+    steps = _steps(folder)
     return Loaded(
-        model, tokenizer, longest, "mean", any("Normalize" in str(step) for step in steps),
+        model, tokenizer, longest, "mean", "Normalize" in steps,
         sha256(*(folder / name for name in ("model.safetensors", "tokenizer.json", "config.json"))),
     )  # fmt: skip
+
+
+_STEPS = ("Transformer", "Pooling", "Normalize")
+
+
+def _steps(folder: Path) -> list[str]:
+    """What its authors did to make one vector of a text, by the names of sentence-transformers; [] if they do not say.
+
+    Raises:
+        UserError: something else than the mean over tokens, perhaps scaled to length 1.
+    """
+    modes = _json(folder / "1_Pooling" / "config.json")
+    wanted = {name for name, value in modes.items() if name.startswith("pooling_mode_") and value is True}
+    if not wanted <= {"pooling_mode_mean_tokens"} or modes.get("pooling_mode_mean_tokens", True) is not True:
+        found = ", ".join(sorted(wanted)) or "no mean"
+        raise UserError(
+            f"{folder} was made for another pooling ({found}) than the mean over tokens; only BERTs of mean pooling "
+            "are read"
+        )
+    steps = [
+        str(step.get("type", "")).rpartition(".")[2] if isinstance(step, dict) else str(step)
+        for step in _json(folder / "modules.json", list)
+    ]
+    unknown = [step for step in steps if step not in _STEPS]
+    if unknown:
+        raise UserError(
+            f"{folder} has steps that are not known here ({', '.join(unknown)}); known: {', '.join(_STEPS)}"
+        )
+    return steps
 
 
 def _json(path: Path, kind: type = dict):
@@ -164,6 +188,9 @@ def _bert_arrays(arrays: dict[str, np.ndarray], config: BertConfig, folder: Path
         kind = "scale" if own.endswith("norm") else "kernel"
         for name, values in zip((kind, "bias"), zip(*layers, strict=True), strict=True):
             made["stack", "layers", own, name] = np.stack(values)
+    more = f"encoder.layer.{config.depth}."
+    if any(name.startswith(more) for name in arrays):
+        raise UserError(f"{folder / 'model.safetensors'} has more layers than config.json says: {config.depth}")
     return made
 
 

