@@ -301,6 +301,8 @@ def again() -> list[str]:
 TABLES = {
     "leaderboard": lambda: leaderboard("cfgan-ml100k"),
     "ahead": lambda: ahead("cfgan-ml100k"),
+    "leaderboard-1m": lambda: leaderboard("ml-1m"),
+    "ahead-1m": lambda: ahead("ml-1m"),
     "flagship": flagship,
     "map": helps,
     "map-again": again,
