@@ -298,6 +298,32 @@ def again() -> list[str]:
     return markdown(header, rows)
 
 
+def table_size() -> list[str]:
+    """A min-max step by the rows of the tables."""
+    lines = read("table_size.jsonl")
+    sizes = sorted({int(n) for line in lines for n in line["milliseconds_a_step"]})
+
+    def cell(line: dict, n: int) -> str:
+        if str(n) not in line["milliseconds_a_step"]:
+            return ""
+        return f"{line['milliseconds_a_step'][str(n)]:.2f} ms ({line['over_the_smallest'][str(n)]:.2f})"
+
+    rows = [[f"`{line['updates']}`", f"`{line['adversary']}`", *(cell(line, n) for n in sizes)] for line in lines]
+    return markdown(["updates", "adversary", *(f"{n:,} rows" for n in sizes)], rows)
+
+
+def top_k() -> list[str]:
+    """Exact lists of a large catalogue, beside a product and its maximum."""
+    lines = read("top_k.jsonl")
+    ways = list(lines[0]["seconds_median"])
+    rows = [
+        [f"{line['users']:,}", f"{line['items']:,}",
+         *(f"{line['seconds_median'][way]:.2f} s ({line['over_product_and_maximum'][way]:.2f})" for way in ways)]
+        for line in lines
+    ]  # fmt: skip
+    return markdown(["users", "items", *ways], rows)
+
+
 TABLES = {
     "leaderboard": lambda: leaderboard("cfgan-ml100k"),
     "ahead": lambda: ahead("cfgan-ml100k"),
@@ -314,6 +340,8 @@ TABLES = {
     "adversaries": adversaries,
     "alpha": alpha,
     "collm": collm,
+    "table-size": table_size,
+    "top-k": top_k,
 }
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,23 @@ def test_a_map_by_hand(tables, monkeypatch, tmp_path):
         "| music | 0.2000 | 0.06 / 0.03 |  |",
     ], "three tests: .01 x 3, .03 x 2, .5 x 1"
     assert lines[-1].endswith("over settings: `fgm` 0.000 to 0.050 (users), 0.500 to 0.500 (items).")
+
+
+def test_benchmarks_are_run_by_name(monkeypatch, capsys):
+    run = script("run")
+    started = []
+
+    def start(command):
+        started.append(command)
+        return subprocess.CompletedProcess(command, returncode=int("top_k.py" in command[1]))
+
+    monkeypatch.setattr(run.subprocess, "run", start)
+    with pytest.raises(SystemExit, match="failed: top-k"):
+        run.main(["--all", "--smoke", "--output", "lines.jsonl"])
+    assert len(started) == len(run.BENCHMARKS)
+    for command in started:
+        assert Path(command[1]).exists() and "--smoke" in command
+        assert ("--output" in command) == ("text_cost.py" not in command[1])
+    with pytest.raises(SystemExit) as stop:
+        run.main(["speed"])
+    assert stop.value.code == 2 and "got speed" in capsys.readouterr().err

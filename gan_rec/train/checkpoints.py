@@ -25,6 +25,8 @@ class Checkpoints:
     def save(self, name: str, step: int, tree: Any) -> None:
         """Keep `tree` as the latest under `name`; the one before stays until this one is whole."""
         folder = self.directory / name
+        if jax.process_count() > 1:  # Orbax wants arrays of all processes, or none of JAX
+            tree = jax.device_get(tree)
         for left in _unfinished(folder):  # by a save that was killed; Orbax would refuse to save that step again
             shutil.rmtree(left)
         folder.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ class MixedTraining:
         kept = None if self.store is None else self.store.restore("weights", like)
         if kept is None:
             kept = choose_weights(mix, train, valid, self.user_side.budget.select_on)
-            if self.store is not None:
+            if self.store is not None and jax.process_index() == 0:
                 self.store.save("weights", 0, kept)
         return kept
 
