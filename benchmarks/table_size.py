@@ -32,7 +32,7 @@ class Options:
     """Pairs in a step."""
     dim: int = 64
     """Embedding size D."""
-    steps: tuple[int, int] = (50, 250)
+    steps: tuple[int, int] = (100, 1100)
     """Of the short and the long epoch."""
     repeats: int = 5
     """Of each."""

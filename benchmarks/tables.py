@@ -324,6 +324,18 @@ def top_k() -> list[str]:
     return markdown(["users", "items", *ways], rows)
 
 
+def seeds() -> list[str]:
+    """An epoch of several seeds in one program over that of one."""
+    lines = read("seeds.jsonl")
+    one = {line["case"]: line["seconds_median"] for line in lines if line["seeds"] == 1}
+    rows = [
+        [f"`{line['case']}`", str(line["seeds"]),
+         *(f"{line['seconds_median'][model] / one[line['case']][model]:.1f}" for model in ("adversarial", "twin"))]
+        for line in lines if line["seeds"] > 1
+    ]  # fmt: skip
+    return markdown(["recommender", "seeds", "times the epoch of one, adversarial", "twin"], rows)
+
+
 TABLES = {
     "leaderboard": lambda: leaderboard("cfgan-ml100k"),
     "ahead": lambda: ahead("cfgan-ml100k"),
@@ -342,6 +354,7 @@ TABLES = {
     "collm": collm,
     "table-size": table_size,
     "top-k": top_k,
+    "seeds": seeds,
 }
 
 
