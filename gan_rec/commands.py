@@ -204,6 +204,10 @@ class Recommend:
         if self.all == (self.users is not None):
             raise UserError("recommend for whom? give either --users ID ... or --all")
         if self.run_directory.is_file():
+            if (self.model, self.seed_index, self.fold) != ("adversarial", 0, None):
+                raise UserError(
+                    "model, seed_index and fold are options of a run; an exported file holds one recommender"
+                )
             artefact = load_artefact(self.run_directory)
             found = artefact.recommend(self.users, self.k, memory=self.memory)
         else:

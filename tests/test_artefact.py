@@ -82,5 +82,14 @@ def test_mistakes_are_told(split, tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "rows.npz").read_bytes()[:-200])
     with pytest.raises(UserError, match="damaged"):
         load_artefact(tmp_path / "cut.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(UserError, match="no file that the command export wrote"):
+        load_artefact(tmp_path / "one.npy")
+    with np.load(tmp_path / "rows.npz") as file:
+        arrays = dict(file)
+    for wrong in ({"user_ids": np.arange(3)}, {"items": arrays["items"] + 9}, {"candidates": np.ones(3, bool)}):
+        np.savez(tmp_path / "wrong.npz", **arrays | wrong)
+        with pytest.raises(UserError, match="damaged"):
+            load_artefact(tmp_path / "wrong.npz")
     with pytest.raises(UserError, match="memory must be at least 1 MiB"):
         load_artefact(tmp_path / "rows.npz").recommend(k=3, memory=0)

@@ -170,6 +170,7 @@ def test_an_exported_file_recommends_in_the_place_of_a_run(run, capsys, tmp_path
         cli.main(["recommend", *source, "--users", "u-7", "-k", "3", "--format", "csv", "--memory", "1"])
         answers.append(pd.read_csv(io.StringIO(capsys.readouterr().out)))
     np.testing.assert_allclose(answers[0]["score"], answers[1]["score"], rtol=0.05)
+    assert "options of a run" in fails(capsys, "recommend", file, "--all", "--seed-index", "1")
     assert answers[0]["user"].tolist() == ["u-7"] * 3
 
 

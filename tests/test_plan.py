@@ -20,7 +20,7 @@ def test_a_step_on_rows_does_not_grow_with_the_tables():
     assert few.flops == many.flops and few.moved == many.moved
     assert many.temporary == few.temporary < 2**20
     assert many.tables == 3 * 10**9 * 16 * 4
-    assert many.optimizer > 2 * many.tables and many.kept == 3 * many.tables
+    assert many.optimizer > 2 * many.tables and many.kept == 6 * many.tables
 
 
 def test_a_step_on_whole_tables_does():
@@ -33,6 +33,7 @@ def test_a_step_on_whole_tables_does():
 def test_size_chooses_the_updates():
     assert plan(settings(adversary="fgm"), 1000, 1000).updates == "dense"
     assert plan(settings(adversary="fgm"), 10**6, 1000).updates == "lazy-adam"
+    assert plan(settings(adversary="attention"), 10**6, 1000).updates == "dense"  # as in training
     adagrad = plan(settings(adversary="fgm", table_updates="row-adagrad"), 10**6, 10**6)
     assert adagrad.optimizer < adagrad.tables / 10
 
@@ -58,7 +59,9 @@ def test_what_goes_between_chips_is_counted_from_the_program():
     [
         ({"recommender": "autoencoder", "loss": "softmax"}, (10, 10), "needs recommender 'mf'"),
         ({}, (10, 2**31), "must be 1 to"),
-        ({"table_updates": "lazy-adam", "game": "apr", "adversary": "accumulated"}, (10, 10), "table_updates"),
+        ({"adversary": "free"}, (10, 10), "adversary 'free'"),
+        ({"game": "apr", "adversary": "accumulated"}, (10, 10), "adversary 'accumulated'"),
+        ({"table_updates": "lazy-adam", "adversary": "attention"}, (10, 10), "table_updates 'lazy-adam'"),
     ],
 )
 def test_what_cannot_be_planned_is_told(options, sizes, message):

@@ -29,6 +29,11 @@ def test_membership_is_that_of_the_pairs(largest):
     assert either.contains(jnp.array([1, 3, 1]), jnp.array([4, 4, 5])).tolist() == [True, True, False]
 
 
+def test_lists_may_be_empty():
+    nobody = membership(np.zeros(0, np.int32), np.zeros(0, np.int32), 3, 5, capacity=0, largest=0)
+    assert not nobody.contains(jnp.arange(3), jnp.arange(3)).any() and nobody.history(jnp.arange(3)).sum() == 0
+
+
 def test_active_users_have_a_pair():
     positives = to_device(PAIRS)
     assert positives.active[: int(positives.n_active)].tolist() == [0, 2]

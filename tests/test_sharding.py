@@ -162,6 +162,11 @@ for mesh in (None, "data=8", "data=1,model=8"):
         table = found.final.recommender.user_embedding[...]
         assert table.shape[1] % other.schedule.layout.multiple == 0
         assert len(table.sharding.device_set) == 8
+# A critic has tables of the same names, which are no part of the recommender's: every device has them whole.
+import gan_rec
+options = dict(recommender="mf", dim=4, epochs=2, warm_up=1, seeds=1, select_on="NDCG@5", progress=False)
+assert parts.train.n_users % 8
+gan_rec.fit(parts, game="irgan", mesh="model=8", **options)
 print("same")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

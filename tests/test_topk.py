@@ -17,10 +17,15 @@ def test_the_largest_of_long_rows_come_in_the_order_of_jax(n_items, values):
     np.testing.assert_array_equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("n_items", [5000, 20])
+@pytest.mark.parametrize("n_items", [6400, 100_000, 5000, 20])
+@pytest.mark.parametrize("n", [1, 4])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_nan_comes_first(n_items, sign):
-    scores = np.zeros((1, n_items), np.float32)
-    scores[0, n_items - 3] = np.copysign(np.nan, sign)
-    values, places = top_k(jnp.asarray(scores), 2)
-    assert np.isnan(values[0, 0]) and places[0].tolist() == [n_items - 3, 0]
+@pytest.mark.parametrize("compiled", [True, False])
+def test_nan_comes_first(n_items, n, sign, compiled):
+    scores = np.random.default_rng(0).normal(size=(n, n_items)).astype(np.float32)
+    for place in (0, n_items // 2 + 5, n_items - 3):
+        broken = scores.copy()
+        broken[:, place] = np.copysign(np.nan, sign)
+        rank = jax.jit(top_k, static_argnums=1) if compiled else top_k
+        values, places = rank(jnp.asarray(broken), 5)
+        assert np.isnan(values[:, 0]).all() and np.all(places[:, 0] == place)

@@ -138,7 +138,7 @@ def membership(
         np.bitwise_or.at(bits, (users, items // 8), (1 << (items % 8)).astype(np.uint8))
         return Bitmap(jnp.asarray(bits), n_items)
     counts = np.bincount(users, minlength=n_users)
-    ordered = np.pad(items[np.lexsort((items, users))], (0, capacity - len(items)))
+    ordered = np.pad(items[np.lexsort((items, users))], (0, max(capacity, 1) - len(items)))
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     longest = 1 << int(max(counts.max(initial=0), 1) - 1).bit_length()
     return SortedLists(jnp.asarray(starts), jnp.asarray(ordered), n_items, longest)

@@ -85,7 +85,7 @@ def sample_negatives(
     """K items for each user, of those that the user does not have.
 
     Each is the first of `tries` candidates that is no positive. Where all of them are positives the last one is
-    returned all the same: with 10% of the catalogue rated that happens once in 10,000 draws.
+    returned all the same: with 10% of the catalogue rated that happens once in 10,000 uniform draws.
 
     Args:
         positives: who has what.
@@ -93,7 +93,8 @@ def sample_negatives(
         k: K.
         key: of the draw.
         tries: candidates for each.
-        sampling: "uniform": every item that can be had is as likely. "popularity": as often as it is had.
+        sampling: "uniform": every item that can be had is as likely. "popularity": as often as it is had, and so more
+            of the candidates are positives.
     """
     shape = (users.shape[0], k, tries)
     candidates = _by_popularity(positives, shape, key) if sampling == "popularity" else _evenly(positives, shape, key)

@@ -17,8 +17,10 @@ def top_k(scores: Float[Array, "n I"], k: int) -> tuple[Float[Array, "n K"], Int
     if blocks <= 4 * k:
         return tuple(jax.lax.top_k(_nan_first(scores), k))
     n, whole = scores.shape[0], blocks * _BLOCK
-    maxima = jnp.max(scores[:, :whole].reshape(n, blocks, _BLOCK), axis=2)
-    chosen = jnp.sort(jax.lax.top_k(_nan_first(maxima), k)[1], axis=1)
+    grouped = scores[:, :whole].reshape(n, blocks, _BLOCK)
+    # The maximum of numbers and a NaN need not be NaN on a CPU.
+    maxima = jnp.max(jnp.where(jnp.isnan(grouped), jnp.inf, grouped), axis=2)
+    chosen = jnp.sort(jax.lax.top_k(maxima, k)[1], axis=1)
     places = (chosen[:, :, None] * _BLOCK + jnp.arange(_BLOCK)).reshape(n, -1)
     rest = jnp.broadcast_to(jnp.arange(whole, scores.shape[1]), (n, scores.shape[1] - whole))
     places = jnp.concatenate([places, rest], axis=1)

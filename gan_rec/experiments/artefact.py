@@ -112,9 +112,10 @@ def load_artefact(path: Path) -> Artefact:
             arrays = {name: file[name] for name in file.files}
         known = Interactions(arrays["users"], arrays["items"], arrays["user_ids"], arrays["item_ids"])
         tables = [_table(arrays, name) for name in ("user", "item")]
+        _check_sizes(*tables, known, arrays.get("candidates"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (BadZipFile, ValueError, KeyError, EOFError) as error:
+    except (BadZipFile, ValueError, TypeError, KeyError, EOFError) as error:
         raise UserError(f"{path} is no file that the command export wrote, or is damaged") from error
     return Artefact(*tables, known, arrays.get("candidates"))
 
@@ -174,6 +175,18 @@ def _grouped(table: np.ndarray) -> np.ndarray:
 def _table(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     rows = arrays[f"{name}_rows"]
     return dequantise(rows, arrays[f"{name}_scales"]) if rows.dtype == np.int8 else rows
+
+
+def _check_sizes(users: np.ndarray, items: np.ndarray, known: Interactions, candidates: np.ndarray | None) -> None:
+    """Raise ValueError unless rows, ids, pairs and candidates are of the same users and items."""
+    sizes = known.n_users, known.n_items
+    fits = (len(users), len(items)) == sizes and users.shape[1:] == items.shape[1:]
+    fits &= candidates is None or candidates.shape == sizes[1:]
+    fits &= known.users.shape == known.items.shape
+    for ids, size in zip((known.users, known.items), sizes, strict=True):
+        fits &= np.issubdtype(ids.dtype, np.integer) and (not len(ids) or 0 <= ids.min() <= ids.max() < size)
+    if not fits:
+        raise ValueError("arrays that do not belong together")
 
 
 def _plain(ids: np.ndarray) -> np.ndarray:

@@ -10,14 +10,14 @@ import numpy as np
 
 from gan_rec.errors import UserError
 from gan_rec.experiments import players
-from gan_rec.experiments.choices import MANY_ROWS, OF_ROWS, one_of
+from gan_rec.experiments.choices import OF_ROWS, one_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.batches import Batch
-from gan_rec.train import sparse
 from gan_rec.train.epoch import init, step_on
 from gan_rec.train.sharding import Layout
 
 _LARGEST = 2**31 - 1  # ids are int32
+_COPIES = 6  # of the recommender at most at once, beside the one that plays: see Plan.kept
 _BETWEEN_CHIPS = re.compile(r" = (.+?) (?:all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32, "s64": 64, "u64": 64}
@@ -47,14 +47,16 @@ CHIPS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What one chip of the mesh holds and does.
+    """What one chip of the mesh holds and does; without the pairs and what is made of them (4 to 16 bytes for each).
 
     Args:
         chips: in the mesh.
         updates: of tables, see `Settings.table_updates`.
         tables: bytes of the recommender.
         optimizer: bytes of its optimiser's state.
-        kept: bytes of the moving average, the best weights so far, and those that take their place.
+        kept: bytes of other copies of the recommender: the moving average, the best weights so far and those that take
+            their place, in the refit those of the selection, and both of the model that the command train trained
+            first.
         temporary: bytes that a step needs beside them, of which the compiler knows.
         flops: of a step.
         moved: bytes that a step reads and writes.
@@ -102,11 +104,13 @@ def plan(settings: Settings, n_users: int, n_items: int, mesh: str | None = None
         raise UserError(f"users and items must be 1 to {_LARGEST:,} each, got {n_users:,} and {n_items:,}")
     if settings.recommender != "mf" or settings.loss in (None, "softmax"):
         raise UserError("plan needs recommender 'mf' and a loss over pairs: bpr, sampled-softmax or bce")
-    updates = _updates(settings, n_users, n_items)
-    sized = _Step(settings, n_users, n_items, mesh, updates)
+    if settings.adversary in ("free", "accumulated"):
+        raise UserError(f"adversary {settings.adversary!r} keeps gradients from step to step; plan with 'fgm' instead")
+    sized = _Step(settings, n_users, n_items, mesh)
+    updates = sized.schedule.table_updates
     compiled = sized.compile()
-    few = 4 * settings.batch_size * (1 + settings.negatives)
-    low, high = (_Step(settings, few * n, few * n, mesh, updates).compile().cost_analysis() for n in (1, 2))
+    few, alike = 4 * settings.batch_size * (1 + settings.negatives), replace(settings, table_updates=updates)
+    low, high = (_Step(alike, few * n, few * n, mesh).compile().cost_analysis() for n in (1, 2))
     grows = {name: (high[name] - low[name]) / (2 * few) for name in ("flops", "bytes accessed")}
     fixed = {name: low[name] - 2 * few * grows[name] for name in grows}
     rows = 0 if updates in OF_ROWS else n_users + n_items
@@ -116,7 +120,7 @@ def plan(settings: Settings, n_users: int, n_items: int, mesh: str | None = None
         updates=updates,
         tables=sized.size_of(state.recommender),
         optimizer=sized.size_of(state.recommender_opt) + sized.size_of((state.adversary, state.adversary_opt)),
-        kept=3 * sized.size_of(state.average),  # the average, the best so far, and the next while it takes its place
+        kept=_COPIES * sized.size_of(state.average),
         temporary=compiled.memory_analysis().temp_size_in_bytes,
         flops=fixed["flops"] + rows * grows["flops"],
         moved=fixed["bytes accessed"] + rows * grows["bytes accessed"],
@@ -135,25 +139,19 @@ def chip_named(name: str) -> Chip:
     return CHIPS[name]
 
 
-def _updates(settings: Settings, n_users: int, n_items: int) -> str:
-    if settings.table_updates != "auto":
-        return settings.table_updates
-    return "lazy-adam" if n_users + n_items > MANY_ROWS else "dense"
-
-
 class _Step:
     """A min-max step on tables of a size."""
 
-    def __init__(self, settings: Settings, n_users: int, n_items: int, mesh: str | None, updates: str):
-        self.settings, self.game = settings, players.make_game(settings)
+    def __init__(self, settings: Settings, n_users: int, n_items: int, mesh: str | None):
+        self.settings, self.game, self.n_items = settings, players.make_game(settings), n_items
         self.layout: Layout | None = None if mesh is None else players.make_layout(mesh, settings, n_users, n_items)
         multiple = 1 if self.layout is None else self.layout.multiple
         self.makers = (
             players.make_recommender(settings, n_users, n_items, multiple=multiple),
             players.make_adversary(settings, n_users, n_items),
         )
-        sparse.check(self.game, self.makers[0], updates)
-        self.schedule = replace(players.make_schedule(settings), table_updates=updates, layout=self.layout)
+        schedule = players.with_table_updates(players.make_schedule(settings), settings, self.game, self.makers[0])
+        self.schedule = replace(schedule, layout=self.layout)
 
     def state(self) -> Any:
         """Shapes of the state of S seeds, and where its arrays would lie."""
@@ -168,13 +166,14 @@ class _Step:
     def compile(self) -> Any:
         """The step, compiled."""
         size, lists = self.settings.batch_size, 1 + self.settings.negatives
-        shapes = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((size, lists), jnp.int32)
+        ids = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((size, lists), jnp.int32)
+        profile = jax.ShapeDtypeStruct((size, self.n_items), jnp.float32) if self.game.profiles else None
 
-        def step(state, users, items):
-            batch = Batch(users, None, None, items)
+        def step(state, users, items, profile):
+            batch = Batch(users, None, None, items, profile=profile)
             return step_on(state, batch, self.game, self.schedule, jax.random.key(0))
 
-        return jax.jit(step, donate_argnums=0).lower(self.state(), *shapes).compile()
+        return jax.jit(step, donate_argnums=0).lower(self.state(), *ids, profile).compile()
 
     def size_of(self, tree: Any) -> int:
         """Bytes of one chip."""

@@ -66,7 +66,7 @@ def plan_table(title: str, found, chips: dict) -> Group:
     """A `gan_rec.experiments.plan.Plan`, with estimates for the chips."""
     table = new_table(f"{title}: each of {found.chips} chips, table updates {found.updates}", "", "")
     parts = {
-        "tables": found.tables, "optimisers, adversary": found.optimizer, "average and best weights": found.kept,
+        "tables": found.tables, "optimisers, adversary": found.optimizer, "other copies of the tables": found.kept,
         "temporary in a step": found.temporary, "memory": found.memory,
     }  # fmt: skip
     for name, size in parts.items():

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from gan_rec.errors import UserError
 
 AXES = ("data", "model")
+_OF_ADVERSARIES = {"adversary", "adversary_opt"}  # fields of a training's state
 
 
 def read_axes(text: str) -> dict[str, int]:
@@ -129,7 +130,9 @@ class Layout:
         return NamedSharding(self.mesh, spec)
 
     def _kind(self, path: tuple) -> str | None:
-        names, tables = (getattr(key, "name", None) for key in path), dict(self.tables)
+        names, tables = [getattr(key, "name", None) for key in path], dict(self.tables)
+        if _OF_ADVERSARIES & set(names):  # which may have tables of the same names
+            return None
         return next((tables[name] for name in names if name in tables), None)
 
     def _rows(self, path: tuple) -> int:
