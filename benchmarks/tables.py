@@ -312,6 +312,16 @@ def table_size() -> list[str]:
     return markdown(["updates", "adversary", *(f"{n:,} rows" for n in sizes)], rows)
 
 
+def peers() -> list[str]:
+    """The same epoch by others and here, on one thread."""
+    rows = [
+        [line["peer"], f"{line['seconds']['theirs']:.3f}",
+         *(f"{line['seconds'][model]:.3f} ({line['over_theirs'][model]:.2f})" for model in ("twin", "adversarial"))]
+        for line in read("peers.jsonl")
+    ]  # fmt: skip
+    return markdown(["one epoch of", "theirs, s", "here, the twin", "here, against the generator"], rows)
+
+
 def top_k() -> list[str]:
     """Exact lists of a large catalogue, beside a product and its maximum."""
     lines = read("top_k.jsonl")
@@ -352,6 +362,8 @@ TABLES = {
     "adversaries": adversaries,
     "alpha": alpha,
     "collm": collm,
+    "cold-items": cold_items,
+    "peers": peers,
     "table-size": table_size,
     "top-k": top_k,
     "seeds": seeds,
