@@ -21,9 +21,11 @@ def split():
 @pytest.mark.parametrize(
     "options",
     [
-        {"recommender": "mf", "bias": True}, {"recommender": "autoencoder"}, {"recommender": "lightgcn"},
-        {"recommender": "autoencoder", "side": "item"}, {"game": "cfgan", "side": "item"},
-        {"recommender": "mix", "adversary": "fgm"},
+        {"recommender": "mf", "bias": True}, {"recommender": "mix", "adversary": "fgm"},
+        *(pytest.param(options, marks=pytest.mark.long) for options in (
+            {"recommender": "autoencoder"}, {"recommender": "lightgcn"}, {"recommender": "autoencoder", "side": "item"},
+            {"game": "cfgan", "side": "item"},
+        )),
     ],
     ids=str,
 )  # fmt: skip

@@ -42,7 +42,7 @@ def assert_close(a, b, **how):
     jax.tree.map(partial(np.testing.assert_allclose, **how), a, b)
 
 
-@pytest.mark.parametrize("game", ["embedding", "apr"])
+@pytest.mark.parametrize("game", [pytest.param("embedding", marks=pytest.mark.long), "apr"])
 @pytest.mark.parametrize(
     "options", [{"adversary": "fgm"}, {"adversary": "vat"}, {"moves": "simultaneous"}, {"bias": True}]
 )
