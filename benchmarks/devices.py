@@ -6,13 +6,13 @@
 Simulated devices share the cores of one machine: their times show that it works, not that it scales.
 """
 
-import json
 import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from lines import made_with, tell
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,7 @@ def main(options: Options) -> None:
     """Measure."""
     if options.smoke:
         options = replace(options, rows=2000, pairs=4096, batch_size=1024, repeats=1)
-    line = json.dumps(measure(options))
-    print(line, flush=True)
-    if options.output:
-        with open(options.output, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    tell(measure(options), options.output)
 
 
 def measure(options: Options) -> dict:
@@ -57,7 +53,6 @@ def measure(options: Options) -> dict:
     from gan_rec.data import Interactions
     from gan_rec.data.sampling import to_device
     from gan_rec.experiments import players
-    from gan_rec.experiments.environment import environment
     from gan_rec.experiments.settings import Settings
     from gan_rec.train.epoch import epoch, init
     from gan_rec.train.sharding import AXES, Layout
@@ -98,12 +93,11 @@ def measure(options: Options) -> dict:
             jax.block_until_ready((state, metrics))
             seconds.append(time.perf_counter() - start)
         found[str(count)] = statistics.median(seconds[1:])
-    made_with = environment(None)
     return {
         "benchmark": "devices",
         **{name: getattr(options, name) for name in ("rows", "pairs", "batch_size", "dim", "split")},
         "seconds_an_epoch": found,
-        **{name: made_with[name] for name in ("device", "packages", "git_revision")},
+        **made_with(),
     }  # fmt: skip
 
 

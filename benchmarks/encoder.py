@@ -5,12 +5,12 @@ python benchmarks/encoder.py --encoder smollm2 --texts 100
 python benchmarks/encoder.py --smoke
 """
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from lines import made_with, tell
 
 _WORDS = ("a", "dress", "that", "fits", "well", "and", "looks", "good", "in", "summer", "but", "not", "too", "long")
 
@@ -35,18 +35,13 @@ def main(options: Options) -> None:
     """Measure."""
     if options.smoke:
         options = replace(options, texts=8, words=(4,))
-    line = json.dumps(measure(options))
-    print(line, flush=True)
-    if options.output:
-        with open(options.output, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    tell(measure(options), options.output)
 
 
 def measure(options: Options) -> dict:
     """Texts and tokens a second, by words in a text, once all is compiled; nothing is taken from the cache."""
     import numpy as np
 
-    from gan_rec.experiments.environment import environment
     from gan_rec.language import load_encoder
 
     encoder, rng, found = load_encoder(options.encoder, cache=False), np.random.default_rng(0), {}
@@ -58,10 +53,9 @@ def measure(options: Options) -> dict:
             encoder.encode(texts, progress=False)
             seconds = time.perf_counter() - start
         found[str(n)] = {"texts_a_second": options.texts / seconds, "tokens_a_second": tokens / seconds}
-    made_with = environment(None)
     return {
         "benchmark": "encoder", "encoder": options.encoder, "texts": options.texts, "by_words": found,
-        **{name: made_with[name] for name in ("device", "packages", "git_revision")},
+        **made_with(),
     }  # fmt: skip
 
 

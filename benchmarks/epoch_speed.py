@@ -9,7 +9,6 @@ on a machine whose speed drifts. Compilation is timed apart. One JSON line for e
 --output, to the end of a file. Runs unchanged on an accelerator: the arrays are where JAX puts them.
 """
 
-import json
 import os
 import statistics
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from lines import tell
 
 SHAPES = {
     "mf": {"recommender": "mf", "loss": "bpr", "batch_size": 1024, "dim": 64},
@@ -64,11 +64,7 @@ def main(options: Options) -> None:
         options = Options("synthetic", options.cases, (1,), 2, options.threads, output=options.output)
     for case in options.cases:
         for n_seeds in options.seeds:
-            line = json.dumps(measure(case, n_seeds, options))
-            print(line, flush=True)
-            if options.output:
-                with open(options.output, "a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            tell(measure(case, n_seeds, options), options.output)
 
 
 def limit_threads(threads: int) -> None:

@@ -9,13 +9,13 @@ steps that the long one has more: what an epoch does once (it averages the weigh
 finite) is in both. All sizes take turns, so that their ratio holds on a machine whose speed drifts.
 """
 
-import json
 import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from lines import made_with, tell
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,12 @@ def main(options: Options) -> None:
         options = replace(options, rows=(1000, 5000), steps=(2, 6), repeats=1)
     for updates in options.updates:
         for adversary in options.adversaries:
-            line = json.dumps(measure(options, updates, adversary))
-            print(line, flush=True)
-            if options.output:
-                with open(options.output, "a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            tell(measure(options, updates, adversary), options.output)
 
 
 def measure(options: Options, updates: str, adversary: str) -> dict:
     """Milliseconds of a step by size."""
     from gan_rec.experiments.directory import peak_memory
-    from gan_rec.experiments.environment import environment
 
     cases = [Case(options, updates, adversary, n) for n in options.rows]
     found: dict[int, list[float]] = {n: [] for n in options.rows}
@@ -67,13 +62,12 @@ def measure(options: Options, updates: str, adversary: str) -> dict:
             short, long = (case.seconds(steps) for steps in options.steps)
             found[n].append(1e3 * (long - short) / (options.steps[1] - options.steps[0]))
     median = {str(n): statistics.median(each) for n, each in found.items()}
-    made_with = environment(None)
     return {
         "benchmark": "table_size", "updates": updates, "adversary": adversary, "batch_size": options.batch_size,
         "dim": options.dim, "milliseconds_a_step": median,
         "over_the_smallest": {n: value / next(iter(median.values())) for n, value in median.items()},
         "peak_memory_mib": peak_memory(),
-        **{name: made_with[name] for name in ("device", "packages", "git_revision")},
+        **made_with(),
     }  # fmt: skip
 
 

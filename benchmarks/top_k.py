@@ -5,13 +5,13 @@ python benchmarks/top_k.py --users 100000 --repeats 1
 python benchmarks/top_k.py --smoke
 """
 
-import json
 import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
+from lines import made_with, tell
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,7 @@ def main(options: Options) -> None:
     """Measure."""
     if options.smoke:
         options = replace(options, users=50, items=2000, repeats=1)
-    line = json.dumps(measure(options))
-    print(line, flush=True)
-    if options.output:
-        with open(options.output, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    tell(measure(options), options.output)
 
 
 def measure(options: Options) -> dict:
@@ -58,7 +54,6 @@ def measure(options: Options) -> dict:
     from gan_rec.data import Interactions
     from gan_rec.data.sampling import to_device
     from gan_rec.evaluation.ranking import top_items
-    from gan_rec.experiments.environment import environment
     from gan_rec.recommenders.baselines.tables import Factors
 
     rng = np.random.default_rng(0)
@@ -96,7 +91,6 @@ def measure(options: Options) -> dict:
             way()
             seconds[name].append(time.perf_counter() - start)
     least = seconds["product and maximum"]
-    made_with = environment(None)
     return {
         "benchmark": "top_k",
         **{name: getattr(options, name) for name in ("users", "items", "dim", "k", "known", "memory")},
@@ -104,7 +98,7 @@ def measure(options: Options) -> dict:
         "over_product_and_maximum": {
             name: statistics.median(a / b for a, b in zip(each, least, strict=True)) for name, each in seconds.items()
         },
-        **{name: made_with[name] for name in ("device", "packages", "git_revision")},
+        **made_with(),
     }
 
 

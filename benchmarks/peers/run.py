@@ -20,6 +20,9 @@ from pathlib import Path
 
 import tyro
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from lines import tell
+
 HERE = Path(__file__).parent
 PACKAGES = (
     "torch==2.2.2", "recbole==1.2.1", "implicit==0.7.2", "numpy<2", "pandas<2.3", "scipy<1.13", "setuptools<70", "ray",
@@ -64,11 +67,9 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         name = write_pairs(Path(folder), options.dataset)
         for (script, model), case in PAIRS.items():
-            line = json.dumps({"benchmark": "peers", "dataset": name} | measure(options, folder, script, model, case))
-            print(line, flush=True)
-            if options.output:
-                with open(options.output, "a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            tell(
+                {"benchmark": "peers", "dataset": name} | measure(options, folder, script, model, case), options.output
+            )
 
 
 def write_pairs(folder: Path, dataset: str | None) -> str:

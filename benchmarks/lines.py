@@ -1,0 +1,22 @@
+"""A line of JSON for what was measured: to stdout and, if one is given, to the end of a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def tell(line: dict[str, Any], output: Path | None) -> None:
+    """Print it, and add it to `output`."""
+    text = json.dumps(line)
+    print(text, flush=True)
+    if output is not None:
+        with open(output, "a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+def made_with() -> dict[str, Any]:
+    """Device, versions and revision."""
+    from gan_rec.experiments.environment import environment
+
+    found = environment(None)
+    return {name: found[name] for name in ("device", "packages", "git_revision")}
