@@ -8,8 +8,9 @@ import sys
 
 import tyro
 
-from gan_rec.commands import COMMANDS, Compare, Train, Tune
+from gan_rec.commands import COMMANDS, Train
 from gan_rec.errors import UserError
+from gan_rec.searches import Compare, Tune
 
 _RESUMABLE = ("train", "tune", "compare")
 _OF_MANY_VALUES = ("--text-column", "--feature-column", "--models", "--users", "--k")
