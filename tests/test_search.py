@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 import pytest
 
-from gan_rec import cli, commands
+from gan_rec import cli, searches
 from gan_rec.data import Split
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
@@ -393,4 +393,4 @@ def test_spaces_of_recommenders_are_options_of_theirs():
     for recommender in choices.RECOMMENDERS.values():
         known = set(recommender.options) | set(recommender.training) | set(choices.GAMES["embedding"].options)
         assert set(recommender.space) <= known | {"hide"}
-    assert jax.default_backend() != "cpu" or commands.SearchOptions().search().parallel == 1
+    assert jax.default_backend() != "cpu" or searches.SearchOptions().search().parallel == 1
