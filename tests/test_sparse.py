@@ -12,7 +12,7 @@ import gan_rec
 from gan_rec.data import Split
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
-from gan_rec.experiments import fitting, players
+from gan_rec.experiments import fitting, players, scale
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.batches import Batch
 from gan_rec.train import sparse
@@ -148,7 +148,7 @@ def test_size_decides_which_rows_are_moved(monkeypatch):
         return fitting.training(Settings(**options, select_on="NDCG@5").resolved(), split, ()).schedule.table_updates
 
     assert chosen(recommender="mf") == "dense"
-    monkeypatch.setattr(players.choices, "MANY_ROWS", TRAIN.n_users + TRAIN.n_items - 1)
+    monkeypatch.setattr(scale.choices, "MANY_ROWS", TRAIN.n_users + TRAIN.n_items - 1)
     assert chosen(recommender="mf") == "lazy-adam"
     assert chosen(recommender="mf", accumulate=2) == chosen(recommender="autoencoder") == "dense"
     assert chosen(recommender="mf", table_updates="row-adagrad") == "row-adagrad"

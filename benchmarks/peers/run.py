@@ -1,7 +1,7 @@
 """The same epoch by gan_rec and by others, in turn, on one thread: so that anybody can repeat the ratio.
 
-    python benchmarks/peers/run.py --install /tmp/peers     # once: an environment of their own, some 5 GB
-    python benchmarks/peers/run.py --python /tmp/peers/bin/python --output peers.jsonl
+    python benchmarks/peers/run.py --install peers-env     # once: an environment of their own, some 5 GB
+    python benchmarks/peers/run.py --python peers-env/bin/python --output peers.jsonl
 
 Pairs are those of the train part (CFGAN's ML-100K if it is on this disk, else synthetic ones), D = 64, batches of 1024,
 LightGCN with two layers, Mult-VAE with 600 hidden units. In every round each program trains anew in a process of its

@@ -15,7 +15,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_ranking
 from gan_rec.evaluation.metrics import parse
 from gan_rec.evaluation.significance import summary
-from gan_rec.experiments import choices, players
+from gan_rec.experiments import choices, players, scale
 from gan_rec.experiments.lists import lists
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
@@ -87,11 +87,11 @@ def training(
         return MixedTraining(users, dataclasses.replace(items, prefix=players.ITEM_SIDE), linear)
     check_cutoffs((parse(settings.select_on)[1],), split.train.n_items, split.valid.candidates)
     sizes = split.train.n_users, split.train.n_items
-    layout = None if mesh is None else players.make_layout(mesh, settings, *sizes)
+    layout = None if mesh is None else scale.make_layout(mesh, settings, *sizes)
     game = players.make_game(settings)
     vectors = players.text_vectors(settings, split.item_texts)
     make = players.make_recommender(settings, *sizes, vectors, multiple=1 if layout is None else layout.multiple)
-    schedule = players.with_table_updates(players.make_schedule(settings), settings, game, make)
+    schedule = scale.with_table_updates(players.make_schedule(settings), settings, game, make)
     return Training(
         game=game,
         make_recommender=make,

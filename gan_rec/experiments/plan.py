@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gan_rec.errors import UserError
-from gan_rec.experiments import players
+from gan_rec.experiments import players, scale
 from gan_rec.experiments.choices import OF_ROWS, one_of
 from gan_rec.experiments.settings import Settings
 from gan_rec.games.batches import Batch
@@ -144,13 +144,13 @@ class _Step:
 
     def __init__(self, settings: Settings, n_users: int, n_items: int, mesh: str | None):
         self.settings, self.game, self.n_items = settings, players.make_game(settings), n_items
-        self.layout: Layout | None = None if mesh is None else players.make_layout(mesh, settings, n_users, n_items)
+        self.layout: Layout | None = None if mesh is None else scale.make_layout(mesh, settings, n_users, n_items)
         multiple = 1 if self.layout is None else self.layout.multiple
         self.makers = (
             players.make_recommender(settings, n_users, n_items, multiple=multiple),
             players.make_adversary(settings, n_users, n_items),
         )
-        schedule = players.with_table_updates(players.make_schedule(settings), settings, self.game, self.makers[0])
+        schedule = scale.with_table_updates(players.make_schedule(settings), settings, self.game, self.makers[0])
         self.schedule = replace(schedule, layout=self.layout)
 
     def state(self) -> Any:

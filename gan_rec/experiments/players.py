@@ -26,10 +26,8 @@ from gan_rec.games import GAMES
 from gan_rec.language import load_encoder
 from gan_rec.recommenders import RECOMMENDERS
 from gan_rec.recommenders.text import TextVectors, principal_components
-from gan_rec.train import sparse
 from gan_rec.train.epoch import Schedule
 from gan_rec.train.fit import Budget
-from gan_rec.train.sharding import Layout, make_mesh
 
 
 @dataclass(frozen=True)
@@ -240,38 +238,8 @@ def with_radius(settings: Settings) -> Settings:
 
 
 def make_schedule(settings: Settings) -> Schedule:
-    """How the players move, as far as that does not go by the size of the data; see `with_table_updates`."""
+    """How the players move, as far as that does not go by the size of the data; see `gan_rec.experiments.scale`."""
     return _of(Schedule, settings, table_updates="dense")
-
-
-def make_layout(mesh: str, settings: Settings, n_users: int, n_items: int) -> Layout:
-    """How devices share the work.
-
-    Raises:
-        UserError: the mesh is none of these devices, the recommender has no tables to be split, or the batch is odd.
-    """
-    made = make_mesh(mesh)
-    tables = getattr(RECOMMENDERS[settings.recommender], "tables", {})
-    if made.shape["model"] > 1 and not tables:
-        raise UserError(f"mesh {mesh!r}: recommender {settings.recommender!r} has no tables to be split over model")
-    if settings.batch_size % made.shape["data"]:
-        raise UserError(f"mesh {mesh!r}: batch_size {settings.batch_size} is no multiple of data")
-    return Layout(made, tuple(tables.items()), (("users", n_users), ("items", n_items)))
-
-
-def with_table_updates(schedule: Schedule, settings: Settings, game: Any, make_recommender: Callable) -> Schedule:
-    """The schedule with the updates of embedding tables that are asked for, or for "auto" those that go by their size.
-
-    Raises:
-        UserError: updates of rows where more than the rows of a batch is needed.
-    """
-    asked = settings.table_updates
-    if asked != "auto":
-        sparse.check(game, make_recommender, asked)
-        return dataclasses.replace(schedule, table_updates=asked)
-    many = sparse.n_rows(make_recommender) > choices.MANY_ROWS
-    fits = many and sparse.fits(game, make_recommender) and settings.accumulate == 1 and settings.balance == "fixed"
-    return dataclasses.replace(schedule, table_updates="lazy-adam" if fits else "dense")
 
 
 def make_budget(settings: Settings) -> Budget:

@@ -1,0 +1,43 @@
+"""What goes by the size of the data and the number of devices: updates of tables, and where arrays lie."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from gan_rec.errors import UserError
+from gan_rec.experiments import choices
+from gan_rec.experiments.settings import Settings
+from gan_rec.recommenders import RECOMMENDERS
+from gan_rec.train import sparse
+from gan_rec.train.epoch import Schedule
+from gan_rec.train.sharding import Layout, make_mesh
+
+
+def make_layout(mesh: str, settings: Settings, n_users: int, n_items: int) -> Layout:
+    """How devices share the work.
+
+    Raises:
+        UserError: the mesh is none of these devices, the recommender has no tables to be split, or the batch is odd.
+    """
+    made = make_mesh(mesh)
+    tables = getattr(RECOMMENDERS[settings.recommender], "tables", {})
+    if made.shape["model"] > 1 and not tables:
+        raise UserError(f"mesh {mesh!r}: recommender {settings.recommender!r} has no tables to be split over model")
+    if settings.batch_size % made.shape["data"]:
+        raise UserError(f"mesh {mesh!r}: batch_size {settings.batch_size} is no multiple of data")
+    return Layout(made, tuple(tables.items()), (("users", n_users), ("items", n_items)))
+
+
+def with_table_updates(schedule: Schedule, settings: Settings, game: Any, make_recommender: Callable) -> Schedule:
+    """The schedule with the updates of embedding tables that are asked for, or for "auto" those that go by their size.
+
+    Raises:
+        UserError: updates of rows where more than the rows of a batch is needed.
+    """
+    asked = settings.table_updates
+    if asked != "auto":
+        sparse.check(game, make_recommender, asked)
+        return replace(schedule, table_updates=asked)
+    many = sparse.n_rows(make_recommender) > choices.MANY_ROWS
+    fits = many and sparse.fits(game, make_recommender) and settings.accumulate == 1 and settings.balance == "fixed"
+    return replace(schedule, table_updates="lazy-adam" if fits else "dense")
