@@ -4,9 +4,10 @@ from gan_rec.data.interactions import Dataset, Interactions, Split
 from gan_rec.data.named import NamedDataset
 from gan_rec.data.sources import load, locate, named_datasets
 from gan_rec.data.splits import folds, split
+from gan_rec.data.streamed import StreamedDataset, StreamedInteractions, refuse_streamed
 from gan_rec.data.synthetic import synthetic
 
 __all__ = [
-    "Dataset", "Interactions", "NamedDataset", "Split", "folds", "load", "locate", "named_datasets", "split",
-    "synthetic",
+    "Dataset", "Interactions", "NamedDataset", "Split", "StreamedDataset", "StreamedInteractions", "folds", "load",
+    "locate", "named_datasets", "refuse_streamed", "split", "synthetic",
 ]  # fmt: skip

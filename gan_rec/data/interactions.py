@@ -36,6 +36,19 @@ class Interactions:
     def __repr__(self) -> str:
         return f"Interactions({len(self):,} pairs, {self.n_users:,} users, {self.n_items:,} items)"
 
+    @property
+    def at_hand(self) -> "Interactions":
+        """These: all of them are in memory, unlike those of `gan_rec.data.streamed`."""
+        return self
+
+    def of_users(self, indices: np.ndarray) -> "Interactions":
+        """Interactions in which those of these users are; where all are in memory, all."""
+        return self
+
+    def item_counts(self) -> np.ndarray:
+        """How many pairs each item has, `[I]`."""
+        return np.bincount(self.items, minlength=self.n_items)
+
     def select(self, rows: np.ndarray) -> "Interactions":
         """The pairs of a boolean mask or of indices; all ids stay."""
         chosen = {name: None if column is None else column[rows] for name, column in self._columns().items()}

@@ -128,10 +128,15 @@ def _from_frame(frame: pd.DataFrame, columns: Columns, file: str) -> Table:
     return clean(Table(file, chosen, np.arange(1, len(frame) + 1), unit="row", notes=guesses), [])
 
 
+def part_of(file: Path) -> str | None:
+    """Which part of a fixed split a file of this name holds: "train", "valid", "test" or None."""
+    return _PARTS.get(file.name.split(".")[0].lower())
+
+
 def _part_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in sorted(p for p in folder.iterdir() if p.is_file()):
-        part = _PARTS.get(file.name.split(".")[0].lower())
+        part = part_of(file)
         if part in found:
             raise UserError(f"{folder} has two {part} files: {found[part].name} and {file.name}")
         if part:

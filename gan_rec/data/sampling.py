@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from gan_rec.data.bloom import BloomFilter
 from gan_rec.data.membership import Membership, membership
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Positives:
     Shapes depend on `capacity` alone, so that a bigger set of pairs (train + validation) runs in the same program.
     """
 
-    known: Membership  # which items each user has
+    known: Membership | BloomFilter  # which items each user has
     users: Int[Array, " capacity"]  # the pairs; those past n_pairs are padding
     items: Int[Array, " capacity"]
     n_pairs: Int[Array, ""]
@@ -55,7 +56,11 @@ class Positives:
 
 
 def to_device(interactions: "Interactions", capacity: int | None = None) -> Positives:
-    """Put pairs on the device, padded to `capacity` pairs (default: as many as there are)."""
+    """Put pairs on the device, padded to `capacity` pairs (default: as many as there are); of streamed ones some.
+
+    Of these it is the pairs of evaluated users.
+    """
+    interactions = interactions.at_hand
     users, items = interactions.users, interactions.items
     capacity = len(users) if capacity is None else capacity
     padding = (0, capacity - len(users))

@@ -16,7 +16,9 @@ from gan_rec.data.fetch import Origin, fetch, verify
 from gan_rec.data.interactions import Dataset
 from gan_rec.data.item_text import read_item_texts
 from gan_rec.data.named import NAMED, NamedDataset
-from gan_rec.data.read import read_interactions, table_of_frame
+from gan_rec.data.parquet import parquet_files
+from gan_rec.data.read import part_of, read_interactions, table_of_frame
+from gan_rec.data.streamed import StreamedDataset, open_streamed
 from gan_rec.data.synthetic import synthetic
 from gan_rec.errors import UserError
 from gan_rec.files import cache_folder
@@ -33,19 +35,22 @@ def load(
     min_user: int = 1,
     min_item: int = 1,
     item_text: str | Path | bool | None = None,
+    buffer: int = 64,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
-) -> Dataset:
+) -> Dataset | StreamedDataset:
     """Read a data set.
 
     Args:
         dataset: a name (see `named_datasets`), a file (CSV, TSV, space- or `::`-separated, `.inter`, Parquet, also
             gzipped; `user item [rating [timestamp]]` with or without a header, or lists `user item item ...`), a
-            directory with `train.*`, `test.*` and perhaps `valid.*` of these forms, or a data frame.
+            directory with `train.*`, `test.*` and perhaps `valid.*` of these forms, or a data frame; or a directory of
+            other Parquet files, whose interactions are streamed: they may be more than memory holds.
         positive_from: ratings from this value on are positive; None makes every row positive.
         user_column, item_column, rating_column, time_column: names of columns, where the header's are not understood.
         min_user, min_item: users and items with fewer interactions are left out.
         item_text: a CSV or TSV file with a header, ids of items and whatever else is to be their text; or True: the
             texts that a named data set has. Without it there are none.
+        buffer: MiB of pairs that are held at a time of streamed interactions.
         say: called with a line before anything is fetched.
 
     Raises:
@@ -57,9 +62,29 @@ def load(
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
     columns = Columns(user_column, item_column, rating_column, time_column)
+    if not isinstance(dataset, pd.DataFrame) and is_streamed(dataset):
+        _refuse({"min_user": min_user > 1, "min_item": min_item > 1, "item_text": bool(item_text)}, dataset)
+        folder = Path(dataset).expanduser().absolute()
+        return open_streamed(folder, columns, positive_from=positive_from, buffer=buffer)
     options = {"positive_from": positive_from, "min_user": min_user, "min_item": min_item}
     loaded = _load(dataset, columns, options, say)
     return _with_texts(loaded, dataset, item_text, item_column, say) if item_text else loaded
+
+
+def _refuse(given: dict[str, bool], dataset: str | Path) -> None:
+    for name, is_given in given.items():
+        if is_given:
+            raise UserError(f"{name} is not possible with streamed interactions, which {dataset} holds")
+
+
+def is_streamed(dataset: str | Path) -> bool:
+    """Whether this is a directory of Parquet files that are no train and test parts."""
+    folder = Path(dataset).expanduser()
+    return (
+        str(dataset) not in NAMED
+        and any(part_of(file) is None for file in parquet_files(folder))
+        and not any(map(part_of, folder.iterdir()))
+    )
 
 
 def _load(dataset: str | Path | pd.DataFrame, columns: Columns, options: dict, say) -> Dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gan_rec.data.interactions import Dataset, Interactions, Split
+from gan_rec.data.streamed import StreamedDataset, refuse_streamed, split_streamed
 from gan_rec.data.text import count
 from gan_rec.errors import UserError
 
@@ -21,7 +22,7 @@ class _Fractions:
 
 
 def split(
-    dataset: Dataset,
+    dataset: Dataset | StreamedDataset,
     method: str | None = None,
     *,
     test_fraction: float | None = None,
@@ -47,6 +48,10 @@ def split(
         UserError: the method is unknown or does not fit the data, a fraction lies outside (0, 1), the seed is
             negative, or a part would be empty.
     """
+    if isinstance(dataset, StreamedDataset):
+        test_fraction, valid_fraction = (0.2 if f is None else f for f in (test_fraction, valid_fraction))
+        _check_numbers(seed, test_fraction=test_fraction, valid_fraction=valid_fraction)
+        return split_streamed(dataset, method, test_fraction, valid_fraction, seed)
     brings = "train" in dataset.parts
     method = method or ("fixed" if brings else dataset.default_split or "random")
     if method not in METHODS:
@@ -83,6 +88,7 @@ def folds(dataset: Dataset, k: int = 5, seed: int = 0, *, valid_fraction: float 
         UserError: the data set brings its own split, K is not 2 to the number of interactions that can be tested, or
             as `split`.
     """
+    refuse_streamed(dataset, "a cross-validation")
     if "train" in dataset.parts:
         raise UserError(f"{dataset.name} brings its own split, so it cannot be cut into folds")
     valid_fraction = 0.2 if valid_fraction is None else valid_fraction

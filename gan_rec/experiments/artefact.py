@@ -64,6 +64,7 @@ def export(fitted: Fitted, *, seed_index: int = 0) -> Artefact:
         UserError: there is no such seed, or scores are no inner products of such rows.
     """
     known = fitted.split.train_and_valid()
+    known = known.of_users(np.arange(known.n_users))
     recommender = jax.tree.map(lambda x: x[0], one_seed(fitted, seed_index))
     positives = to_device(known)
     recommender = flip(on_graph(recommender, positives), positives, fitted.side)

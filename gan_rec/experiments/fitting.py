@@ -9,7 +9,7 @@ import jax
 import pandas as pd
 
 from gan_rec.adversaries import ATTACKS
-from gan_rec.data import Split
+from gan_rec.data import Split, StreamedInteractions
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_ranking
@@ -92,17 +92,19 @@ def training(
     vectors = players.text_vectors(settings, split.item_texts)
     make = players.make_recommender(settings, *sizes, vectors, multiple=1 if layout is None else layout.multiple)
     schedule = scale.with_table_updates(players.make_schedule(settings), settings, game, make)
-    return Training(
-        game=game,
-        make_recommender=make,
-        make_adversary=players.make_adversary(settings, *sizes),
-        schedule=dataclasses.replace(schedule, layout=layout),
-        budget=players.make_budget(settings),
-        seeds=settings.seed_list,
-        observers=observers,
-        store=store,
-        task=Ranking(players.side_of(settings)),
-    )
+    parts = {
+        "game": game,
+        "make_recommender": make,
+        "make_adversary": players.make_adversary(settings, *sizes),
+        "schedule": dataclasses.replace(schedule, layout=layout),
+        "budget": players.make_budget(settings),
+        "seeds": settings.seed_list,
+        "observers": observers,
+        "store": store,
+    }
+    if isinstance(split.train, StreamedInteractions):
+        return scale.streamed(settings, split.train, parts)
+    return Training(**parts, task=Ranking(players.side_of(settings)))
 
 
 def resolve(options: dict[str, Any]) -> Settings:

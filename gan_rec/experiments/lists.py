@@ -44,7 +44,8 @@ def lists(
         raise UserError(f"memory must be at least 1 MiB, got {memory}")
     check_cutoffs((k,), known.n_items, candidates)
     indices = np.arange(known.n_users) if users is None else _indices(users, known.user_ids)
-    ranked = top_items(recommender, to_device(known), indices, k, side=side, candidates=candidates, memory=memory)
+    seen = to_device(known.of_users(indices))
+    ranked = top_items(recommender, seen, indices, k, side=side, candidates=candidates, memory=memory)
     items, scores = (x[0] for x in ranked)
     frame = pd.DataFrame(
         {

@@ -1,6 +1,8 @@
 """The data that options name: read, split, and told of."""
 
 import hashlib
+import inspect
+from dataclasses import fields
 
 from gan_rec import data
 from gan_rec.errors import UserError
@@ -15,8 +17,8 @@ def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset
     check_types(options)
     reads_text = settings is not None and players.reads_text(settings)
     item_text = reads_text if options.item_text is None else options.item_text
-    names = ("positive_from", "user_column", "item_column", "rating_column", "time_column", "min_user", "min_item")
-    return data.load(options.dataset, item_text=item_text, **{name: getattr(options, name) for name in names})
+    names = {f.name for f in fields(DataOptions)} & set(inspect.signature(data.load).parameters) - {"item_text"}
+    return data.load(item_text=item_text, **{name: getattr(options, name) for name in names})
 
 
 def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
@@ -59,10 +61,11 @@ def read(options: DataOptions, settings: Settings | None, progress: Progress) ->
     """Load the data set, split it, and show what there is to know of both.
 
     Raises:
-        UserError: the options ask for folds, or as `load` and `split_of`.
+        UserError: the options ask for folds, the data are streamed, or as `load` and `split_of`.
     """
     _refuse_folds(options)
     dataset, splits = read_splits(options, settings, progress)
+    data.refuse_streamed(dataset, "a search")
     return dataset, splits[None]
 
 

@@ -1,9 +1,10 @@
-"""What goes by the size of the data and the number of devices: updates of tables, and where arrays lie."""
+"""What goes by the size of the data and the number of devices: updates of tables, where arrays lie, and streams."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from gan_rec.data import StreamedInteractions
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
 from gan_rec.experiments.settings import Settings
@@ -11,6 +12,7 @@ from gan_rec.recommenders import RECOMMENDERS
 from gan_rec.train import sparse
 from gan_rec.train.epoch import Schedule
 from gan_rec.train.sharding import Layout, make_mesh
+from gan_rec.train.streaming import StreamedRanking, StreamedTraining
 
 
 def make_layout(mesh: str, settings: Settings, n_users: int, n_items: int) -> Layout:
@@ -41,3 +43,24 @@ def with_table_updates(schedule: Schedule, settings: Settings, game: Any, make_r
     many = sparse.n_rows(make_recommender) > choices.MANY_ROWS
     fits = many and sparse.fits(game, make_recommender) and settings.accumulate == 1 and settings.balance == "fixed"
     return replace(schedule, table_updates="lazy-adam" if fits else "dense")
+
+
+def streamed(settings: Settings, train: StreamedInteractions, parts: dict[str, Any]) -> StreamedTraining:
+    """The training on streamed interactions that has these parts, see `gan_rec.train.fit.Training`.
+
+    Raises:
+        UserError: it would need more of the data at once than a buffer.
+    """
+    if not sparse.fits(parts["game"], parts["make_recommender"]) or settings.side == "item":
+        raise UserError(
+            "streamed interactions need recommender 'mf', a loss over pairs, and an adversary that keeps nothing of "
+            f"other rows than those of the batch; got recommender {settings.recommender!r} in game {settings.game!r} "
+            f"with loss {settings.loss!r}, adversary {settings.adversary!r} and side {settings.side!r}"
+        )
+    if settings.balance != "fixed":
+        raise UserError(f"balance {settings.balance!r} is not possible with streamed interactions; allowed: fixed")
+    task = StreamedRanking(seed=settings.seed)
+    rounds = task.on_device(train).n
+    # In a pass the average moves as often as there are buffers, and in all as far as in an epoch.
+    schedule = replace(parts["schedule"], average=parts["schedule"].average ** (1 / rounds))
+    return StreamedTraining(**parts | {"schedule": schedule}, task=task, rounds=rounds)

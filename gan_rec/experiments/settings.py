@@ -14,8 +14,9 @@ class DataOptions:
     """Which interactions, and how they are split."""
 
     dataset: str = "ml-100k"
-    """A named data set (see the command datasets), a file, or a directory with train and test files. With --task
-    labels: a CSV file with a column of texts and one of labels, or its folder."""
+    """A named data set (see the command datasets), a file, a directory with train and test files, or one of other
+    Parquet files, which is streamed. With --task labels: a CSV file with a column of texts and one of labels, or its
+    folder."""
     positive_from: float | None = None
     """Ratings from this value on are positive (default: every row)."""
     user_column: str | None = None
@@ -30,6 +31,8 @@ class DataOptions:
     """Users with fewer interactions are left out."""
     min_item: int = 1
     """Items with fewer interactions are left out."""
+    buffer: int = 64
+    """MiB of interactions that are held at a time of a directory that is streamed."""
     item_text: str | None = None
     """A CSV or TSV file with a header and a row for each item: its id, and columns that make its text. Read by the
     recommenders two-tower, hybrid and rating-predictor (default: the texts that the named data set has)."""

@@ -11,7 +11,7 @@ import optax
 import pandas as pd
 from jaxtyping import Float
 
-from gan_rec.data import Split
+from gan_rec.data import Split, refuse_streamed
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.experiments.fitting import resolve, training
@@ -62,6 +62,7 @@ def watch(split: Split, *, epochs: int = 60, every: int = 5, progress: bool = Tr
         raise UserError(f"game {settings.game!r} moves no embeddings; allowed: embedding, apr")
     if settings.recommender == "mix":
         raise UserError("recommender 'mix' is trained in parts; watch 'autoencoder', with side 'user' or 'item'")
+    refuse_streamed(split.train, "watching a training")
     trainer = training(settings, split, ())
     game, schedule = trainer.game, trainer.schedule
     positives, key = to_device(split.train), jax.random.key(settings.seed)

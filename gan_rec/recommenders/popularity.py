@@ -1,7 +1,6 @@
 """The baseline below which nothing counts: the same list for everyone, most popular items first."""
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from gan_rec.data.interactions import Interactions
@@ -14,8 +13,7 @@ class Popularity(nnx.Module):
     reads_history = False
 
     def __init__(self, train: Interactions):
-        counts = np.bincount(train.items, minlength=train.n_items)
-        self.counts = nnx.Param(jnp.asarray(counts[:, None], jnp.float32))
+        self.counts = nnx.Param(jnp.asarray(train.item_counts()[:, None], jnp.float32))
 
     def users(self, ids, history=None, key=None):
         """The same representation `[B, 1]` for every user."""

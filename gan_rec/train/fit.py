@@ -69,6 +69,7 @@ class Progress(NamedTuple):
     state: State
     kept: Kept
     stopped: Bool[Array, " S"]
+    sums: Any = None  # of an epoch that is played in parts, what those so far add to its metrics
 
 
 class Observer(Protocol):
@@ -128,6 +129,7 @@ class Training:
         store: where checkpoints go; None keeps none.
         task: what is trained for.
         prefix: of the phases' names, where the store and the observers serve several trainings.
+        rounds: into how many parts an epoch is cut, each of which the state counts as one.
     """
 
     game: Any
@@ -140,6 +142,7 @@ class Training:
     observers: tuple[Observer, ...] = ()
     store: Store | None = None
     prefix: str = ""
+    rounds: int = 1
 
     def fit(self, train: Any, valid: Any) -> Fit:
         """Choose the epoch of every seed on `valid`, then refit on both parts. No test part can be reached from here.
@@ -205,13 +208,13 @@ class Training:
             if done is not None:
                 return done
             progress = store.restore(name, progress) or progress
-        first = int(progress.state.epoch[0])
+        first = self._position(progress) // self.rounds
         for observer in self.observers:
             observer.begin(name, first, epochs)
         saved = first
         for number in range(first + 1, epochs + 1):
-            state, rows = self._epoch(name, number, saved, progress.state, positives, keys[:, 1])
-            progress = review(progress._replace(state=state), number, rows)
+            progress, rows = self._epoch(name, number, saved, progress, positives, keys[:, 1])
+            progress = review(progress, number, rows)
             if held_out is not None:
                 progress = self._rebalance(progress, number, positives, held_out, keys[:, 1], rows)
             for observer in self.observers:
@@ -219,7 +222,8 @@ class Training:
             if np.all(progress.stopped):
                 break
             if store is not None and number % self.budget.checkpoint_every == 0:
-                store.save(name, saved := number, progress)
+                store.save(name, self._position(progress), progress)
+                saved = number
         if store is not None:
             store.save(f"{name}-result", epochs, progress.kept)
             store.discard(name)
@@ -253,7 +257,7 @@ class Training:
         """Game and schedule of an epoch: before the adversary joins the game is the twin's."""
         schedule = self.schedule
         if self.budget.anneal:
-            schedule = replace(schedule, horizon=float(self.budget.epochs))
+            schedule = replace(schedule, horizon=float(self.budget.epochs * self.rounds))
         if number > self.budget.warm_up:
             return self.game, schedule
         rate = self.budget.warm_up_learning_rate
@@ -270,10 +274,20 @@ class Training:
         alpha = rebalance(state, positives, held_out, self.game, self.schedule, keys, **rule)
         return progress._replace(state=state._replace(alpha=alpha))
 
-    def _epoch(self, phase: str, number: int, saved: int, state: State, positives, keys) -> tuple[State, list[dict]]:
+    @staticmethod
+    def _position(progress: Progress) -> int:
+        """How far a phase has come, in what the state counts as epochs."""
+        return int(progress.state.epoch[0])
+
+    def _play(self, phase: str, number: int, progress: Progress, positives, keys) -> tuple[Progress, dict]:
+        """An epoch, and its metrics."""
+        state, metrics = epoch(progress.state, positives, *self._at(number), keys)
+        return progress._replace(state=state), metrics
+
+    def _epoch(self, phase: str, number: int, saved: int, progress: Progress, positives, keys):
         start = time.perf_counter()
         with listening(self._beat(number)):
-            state, metrics = epoch(state, positives, *self._at(number), keys)
+            progress, metrics = self._play(phase, number, progress, positives, keys)
             metrics = jax.device_get(metrics)
         seconds = time.perf_counter() - start
         finite = np.all([np.isfinite(values) for values in metrics.values()], axis=0) & metrics.pop("finite")
@@ -286,7 +300,7 @@ class Training:
                 f"weight is NaN or infinite; lower the learning rate (given: {rate:g}) or epsilon"
                 + ("" if self.store is None else f"; {kept}")
             )
-        return state, [
+        return progress, [
             {"phase": phase, "epoch": number, "seed": seed, "seconds": seconds / len(self.seeds)}
             | {name: float(values[i]) for name, values in metrics.items()}
             for i, seed in enumerate(self.seeds)
