@@ -22,6 +22,7 @@ BENCHMARKS = {
         "seeds in parallel",
     ),
     "table-size": (["table_size.py"], "a step on tables of 1e4 to 1e6 rows"),
+    "streaming": (["streaming.py"], "training from 100 million interactions in Parquet, and from a tenth in memory"),
     "top-k": (["top_k.py"], "exact top 20 of 100,000 items"),
     "encoder": (["encoder.py"], "texts a second of a pretrained language model"),
     "text-cost": (["text_cost.py"], "a step of an encoder's last layers against each adversary"),

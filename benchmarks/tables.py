@@ -10,11 +10,13 @@ counts. To add a table, write a function that returns its lines, and name it in 
 import argparse
 import json
 import re
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import map_table
 import numpy as np
+import speed_tables
+from cells import decimals, markdown, paired, percent, with_interval
 
 from gan_rec.evaluation.significance import holm, summary
 
@@ -26,35 +28,6 @@ _REGION = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def read(name: str) -> list[dict]:
     """The lines of a file of benchmarks/results."""
     return [json.loads(line) for line in (RESULTS / name).read_text(encoding="utf-8").splitlines()]
-
-
-def markdown(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """The lines of a table."""
-    header = list(header)
-    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
-
-
-def decimals(value: float, digits: int = 4, sign: str = "") -> str:
-    """Of a number below 1, without the zero before the point."""
-    return re.sub(r"(?<!\d)0\.", ".", f"{value:{sign}.{digits}f}")
-
-
-def with_interval(found: dict, digits: int = 4) -> str:
-    """Mean ± half of the 95% interval."""
-    half = decimals(found["ci95"][1] - found["mean"], digits)
-    return f"{decimals(found['mean'], digits)} ± {half}"
-
-
-def paired(test: dict) -> str:
-    """Difference ± half of its 95% interval over users, and Holm's p."""
-    half = decimals(test["ci95"][1] - test["difference"])
-    p = f"{test['p_holm']:.0e}".replace("e-0", "e-") if test["p_holm"] < 0.001 else f"{test['p_holm']:.2g}"
-    return f"{decimals(test['difference'], sign='+')} ± {half} ({p})"
-
-
-def percent(found: dict) -> str:
-    """The same of a part, in percent."""
-    return f"{found['mean']:.1%} ± {100 * (found['ci95'][1] - found['mean']):.1f}"
 
 
 def apr(dataset: str) -> list[str]:
@@ -298,52 +271,8 @@ def again() -> list[str]:
     return markdown(header, rows)
 
 
-def table_size() -> list[str]:
-    """A min-max step by the rows of the tables."""
-    lines = read("table_size.jsonl")
-    sizes = sorted({int(n) for line in lines for n in line["milliseconds_a_step"]})
-
-    def cell(line: dict, n: int) -> str:
-        if str(n) not in line["milliseconds_a_step"]:
-            return ""
-        return f"{line['milliseconds_a_step'][str(n)]:.2f} ms ({line['over_the_smallest'][str(n)]:.2f})"
-
-    rows = [[f"`{line['updates']}`", f"`{line['adversary']}`", *(cell(line, n) for n in sizes)] for line in lines]
-    return markdown(["updates", "adversary", *(f"{n:,} rows" for n in sizes)], rows)
-
-
-def peers() -> list[str]:
-    """The same epoch by others and here, on one thread."""
-    rows = [
-        [line["peer"], f"{line['seconds']['theirs']:.3f}",
-         *(f"{line['seconds'][model]:.3f} ({line['over_theirs'][model]:.2f})" for model in ("twin", "adversarial"))]
-        for line in read("peers.jsonl")
-    ]  # fmt: skip
-    return markdown(["one epoch of", "theirs, s", "here, the twin", "here, against the generator"], rows)
-
-
-def top_k() -> list[str]:
-    """Exact lists of a large catalogue, beside a product and its maximum."""
-    lines = read("top_k.jsonl")
-    ways = list(lines[0]["seconds_median"])
-    rows = [
-        [f"{line['users']:,}", f"{line['items']:,}",
-         *(f"{line['seconds_median'][way]:.2f} s ({line['over_product_and_maximum'][way]:.2f})" for way in ways)]
-        for line in lines
-    ]  # fmt: skip
-    return markdown(["users", "items", *ways], rows)
-
-
-def seeds() -> list[str]:
-    """An epoch of several seeds in one program over that of one."""
-    lines = read("seeds.jsonl")
-    one = {line["case"]: line["seconds_median"] for line in lines if line["seeds"] == 1}
-    rows = [
-        [f"`{line['case']}`", str(line["seeds"]),
-         *(f"{line['seconds_median'][model] / one[line['case']][model]:.1f}" for model in ("adversarial", "twin"))]
-        for line in lines if line["seeds"] > 1
-    ]  # fmt: skip
-    return markdown(["recommender", "seeds", "times the epoch of one, adversarial", "twin"], rows)
+def _of_speed(name: str) -> list[str]:
+    return speed_tables.TABLES[name](read(f"{name.replace('-', '_')}.jsonl"))
 
 
 TABLES = {
@@ -363,10 +292,7 @@ TABLES = {
     "alpha": alpha,
     "collm": collm,
     "cold-items": cold_items,
-    "peers": peers,
-    "table-size": table_size,
-    "top-k": top_k,
-    "seeds": seeds,
+    **{name: partial(_of_speed, name) for name in speed_tables.TABLES},
 }
 
 

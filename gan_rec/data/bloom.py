@@ -1,5 +1,6 @@
 """Which pairs there are, of pairs that come in parts: a bitmap, or where that is too much a Bloom filter."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +11,7 @@ from jaxtyping import Array, Bool, Int, UInt32
 
 from gan_rec.data.membership import LARGEST_BITMAP, Bitmap
 
-BITS = 12  # of a filter for each pair, at least, where that is below its largest size
+BITS = 16  # of a filter for each pair, at least, where that is below its largest size
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["words"], meta_fields=["n_users", "n_items"])
@@ -64,7 +65,7 @@ class BloomBuilder:
     def __init__(self, n_pairs: int, n_users: int, n_items: int, largest: int):
         wanted = max(n_pairs * BITS // 32, 1)
         self.words = np.zeros(1 << min((wanted - 1).bit_length(), (largest // 4).bit_length() - 1), np.uint32)
-        self.sizes, self.expected = (n_users, n_items), (1 - np.exp(-4 * n_pairs / (32 * len(self.words)))) ** 4
+        self.sizes, self.expected = (n_users, n_items), _false_positives(n_pairs / len(self.words))
 
     @property
     def is_of_use(self) -> bool:
@@ -85,6 +86,15 @@ class BloomBuilder:
             return "negatives may be known pairs: there are too many to be kept in mind"
         size, others = f"{self.words.nbytes / 2**20:,.1f} MiB", f"{self.expected:.2%} of others"
         return f"negatives are never known pairs: {size} say which these are, and take {others} for such"
+
+
+def _false_positives(load: float) -> float:
+    """The part of other pairs that a filter takes for known ones, of so many pairs for each word.
+
+    k pairs leave each bit of their word unset with a chance of (31/32)^4k, and k is nearly of a Poisson distribution.
+    """
+    unset = (31 / 32) ** 4
+    return sum(math.comb(4, j) * (-1) ** j * math.exp(load * (unset**j - 1)) for j in range(5))
 
 
 def make_builder(n_pairs: int, n_users: int, n_items: int) -> BitmapBuilder | BloomBuilder:

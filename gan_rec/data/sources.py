@@ -58,7 +58,7 @@ def load(
     """
     if positive_from is not None and not math.isfinite(positive_from):
         raise UserError(f"positive_from must be a number, got {positive_from}")
-    for name, value in {"min_user": min_user, "min_item": min_item}.items():
+    for name, value in {"min_user": min_user, "min_item": min_item, "buffer": buffer}.items():
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
     columns = Columns(user_column, item_column, rating_column, time_column)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gan_rec.data.interactions import Interactions
+from gan_rec.data.streamed import StreamedInteractions
 from gan_rec.recommenders.score import dot
 
 
@@ -12,7 +13,7 @@ class Popularity(nnx.Module):
 
     reads_history = False
 
-    def __init__(self, train: Interactions):
+    def __init__(self, train: Interactions | StreamedInteractions):
         self.counts = nnx.Param(jnp.asarray(train.item_counts()[:, None], jnp.float32))
 
     def users(self, ids, history=None, key=None):

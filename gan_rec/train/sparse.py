@@ -94,13 +94,49 @@ def row_adagrad(epsilon: float = 1e-10) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+class PackedAdamState(NamedTuple):
+    """What `packed_adam` keeps of tables `[n, D]`."""
+
+    count: Int[Array, ""]  # steps
+    moments: Any  # [n, 2, D] of each table: means of the gradients and of their squares
+
+
+def packed_adam(decays: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8) -> optax.GradientTransformation:
+    """Adam (Kingma and Ba, ICLR 2015) that keeps both moments of a row side by side, to be found with one look.
+
+    Of rows here and there in a large table the look is what costs.
+    """
+
+    def init(tables):
+        moments = jax.tree.map(lambda table: jnp.zeros((table.shape[0], 2, *table.shape[1:]), table.dtype), tables)
+        return PackedAdamState(jnp.zeros((), jnp.int32), moments)
+
+    def update(gradients, state, tables=None):
+        count = state.count + 1
+        corrections = [1 - decay**count for decay in decays]
+
+        def moved(moments, gradient):
+            means = zip(decays, (moments[:, 0], moments[:, 1]), (gradient, gradient * gradient), strict=True)
+            return jnp.stack([decay * mean + (1 - decay) * new for decay, mean, new in means], axis=1)
+
+        def step(moments):
+            first, second = (moments[:, place] / corrections[place] for place in (0, 1))
+            return first / (jnp.sqrt(second) + epsilon)
+
+        moments = jax.tree.map(moved, state.moments, gradients)
+        return jax.tree.map(step, moments), PackedAdamState(count, moments)
+
+    return optax.GradientTransformation(init, update)
+
+
 def optimizer(updates: str, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-    """The recommender's optimiser: AdamW, or with "row-adagrad" that for its tables and AdamW for the rest."""
+    """The recommender's optimiser: AdamW, or for its tables row-wise Adagrad or AdamW with packed moments."""
     dense = optax.adamw(learning_rate, weight_decay=weight_decay)
-    if updates != "row-adagrad":
+    if updates == "dense":
         return dense
+    of_tables = row_adagrad() if updates == "row-adagrad" else packed_adam()
     decay, rate = optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate)
-    return optax.partition({"table": optax.chain(row_adagrad(), decay, rate), "rest": dense}, _labels)
+    return optax.partition({"table": optax.chain(of_tables, decay, rate), "rest": dense}, _labels)
 
 
 def _scaled(epsilon: float):
