@@ -9,6 +9,7 @@ import sys
 import tyro
 
 from gan_rec.commands import COMMANDS, Train
+from gan_rec.compiled import keep_compiled
 from gan_rec.errors import UserError
 from gan_rec.searches import Compare, Tune
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command. Exits with 2 after a user's mistake, with 130 after Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        keep_compiled()
         command = parse(arguments)
         if command is not None:
             command.run()

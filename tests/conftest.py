@@ -12,10 +12,12 @@ from gan_rec.data import Dataset, Interactions, split
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory, request):
     """Tests compile hundreds of programs and run each for a moment, some again and again, in other processes too."""
+    base = tmp_path_factory.getbasetemp()
+    own = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"  # of all workers
     options = {
         # A compiler that tries less hard is right where training is short; the slow lane trains for minutes.
         "jax_disable_most_optimizations": request.config.getoption("markexpr") != "slow",
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(own)),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

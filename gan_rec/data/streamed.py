@@ -5,19 +5,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8, UInt64
 
-from gan_rec.data.bloom import BloomFilter, make_builder
 from gan_rec.data.columns import Columns
 from gan_rec.data.ids import Ids, Tally
 from gan_rec.data.interactions import Interactions, Split
-from gan_rec.data.membership import Bitmap
 from gan_rec.data.parquet import ParquetFolder, open_folder
 from gan_rec.data.text import count
 from gan_rec.errors import UserError
+
+if TYPE_CHECKING:
+    from gan_rec.data.bloom import BitmapBuilder, BloomBuilder, BloomFilter
+    from gan_rec.data.membership import Bitmap
 
 EVALUATED_USERS = 10_000  # at the most have validation and test interactions
 TRAIN, VALID, TEST = 0, 1, 2
@@ -242,13 +244,13 @@ class StreamedInteractions:
         return replace(self.at_hand, users=users, items=items)
 
     @cached_property
-    def known(self) -> Bitmap | BloomFilter:
+    def known(self) -> "Bitmap | BloomFilter":
         """Which items each user has, on the device; the files are read for it.
 
         Exact where a bit for every user and item is not too much, else a filter that takes some other pairs for known
         ones, see `gan_rec.data.bloom`; where these would be more than half of them, it knows none.
         """
-        builder = make_builder(self.n, self.n_users, self.n_items)
+        builder = _builder(self.n, self.dataset)
         for users, items in self.scan() if builder.is_of_use else ():
             builder.add(users, items)
         return builder.membership()
@@ -285,9 +287,15 @@ def split_streamed(dataset: StreamedDataset, method: str | None, test: float, va
     train = StreamedInteractions(dataset, held_out, parts[TRAIN], (TRAIN,), n_train, digest)
     notes = (
         f"validation and test are interactions of {n:,} users; of all others every interaction is in train",
-        make_builder(n_train, dataset.n_users, dataset.n_items).note(),
+        _builder(n_train, dataset).note(),
     )
     return Split(dataset.name, "random", train, parts[VALID], parts[TEST], notes)
+
+
+def _builder(n_pairs: int, dataset: StreamedDataset) -> "BitmapBuilder | BloomBuilder":
+    from gan_rec.data.bloom import make_builder  # needs JAX, which mistakes and --help do not wait for
+
+    return make_builder(n_pairs, dataset.n_users, dataset.n_items)
 
 
 def _survey(dataset: StreamedDataset, held_out: HeldOut) -> tuple[list[Interactions], str, int]:
