@@ -114,6 +114,23 @@ def test_same_seed_gives_the_same_bits_and_seeds_differ(options):
     assert not equal(first, second)
 
 
+@pytest.mark.parametrize("options", [{"recommender": "mf"}, {}], ids=["mf", "autoencoder"])
+def test_a_seed_plays_alone_as_among_others(options):
+    game, schedule, makers = setting(**options)
+    schedule = replace(schedule, learning_rate=jnp.array([0.01, 0.02]))  # a seed has its own numbers
+    positives, state = to_device(TRAIN), start(schedule, makers)
+    alone = [
+        epoch(
+            jax.tree.map(lambda x, i=i: x[i : i + 1], state), positives, game,
+            replace(schedule, learning_rate=schedule.learning_rate[i : i + 1]), KEYS[i : i + 1],
+        )
+        for i in (0, 1)
+    ]  # fmt: skip
+    together = epoch(state, positives, game, schedule, KEYS)
+    both = jax.tree.map(lambda *x: jnp.concatenate(x), *alone)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), both, together)
+
+
 def test_recommender_steps_are_counted():
     """Each of them with a key of its own, on the same batch and against the same adversary."""
     schedule = Schedule(batch_size=16, recommender_steps=3, learning_rate=0.5, weight_decay=0.0, average=0.0)
