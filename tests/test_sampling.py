@@ -5,7 +5,7 @@ import pytest
 from conftest import interactions
 
 from gan_rec.data.membership import LARGEST_BITMAP, Either, membership
-from gan_rec.data.sampling import sample_negatives, shuffle, to_device
+from gan_rec.data.sampling import _argsort, sample_negatives, shuffle, to_device
 
 PAIRS = interactions([(0, 0), (0, 7), (0, 8), (2, 10), (2, 3)], 4, 11)
 
@@ -69,3 +69,9 @@ def test_shuffle_orders_rows_before_padding():
     assert sorted(order[:30]) == list(range(30))
     assert order[30:].tolist() == list(range(30, 50))
     assert order[:30].tolist() != list(range(30))
+
+
+def test_equal_keys_keep_their_order():
+    keys = np.random.default_rng(0).integers(0, 9, 60).astype(np.uint32)
+    keys[:4] = 2**32 - 1
+    assert np.array_equal(_argsort(jnp.asarray(keys)), np.argsort(keys, kind="stable"))

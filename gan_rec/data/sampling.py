@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from gan_rec.data.bloom import BloomFilter
 from gan_rec.data.membership import Membership, membership
@@ -125,4 +125,12 @@ def shuffle(key: PRNGKeyArray, capacity: int, size: Int[Array, ""]) -> Int[Array
     numbers = jnp.arange(capacity)
     # Truncated to 31 bits, the keys of real rows stay below that of the padding.
     keys = jax.random.bits(key, (capacity,), jnp.uint32) >> 1
-    return jnp.argsort(jnp.where(numbers < size, keys, jnp.uint32(2**32 - 1)))
+    return _argsort(jnp.where(numbers < size, keys, jnp.uint32(2**32 - 1)))
+
+
+def _argsort(keys: UInt32[Array, " n"]) -> Int[Array, " n"]:
+    """`jnp.argsort`, which XLA's CPU backend takes five times as long for: plain numbers it sorts without a call."""
+    with jax.enable_x64(True):
+        pairs = jax.lax.shift_left(keys.astype(jnp.uint64), jnp.uint64(32)) | jax.lax.iota(jnp.uint64, keys.shape[0])
+        # The number that a key has stands below it.
+        return jax.lax.sort(pairs).astype(jnp.int32)
