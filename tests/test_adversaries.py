@@ -21,6 +21,7 @@ from gan_rec.adversaries import (
     Profile,
 )  # fmt: skip
 from gan_rec.adversaries.ball import Ball, direction, everywhere, length
+from gan_rec.adversaries.generator import Tower
 
 USERS = jax.random.normal(jax.random.key(0), (7, 6)) * 3
 ITEMS = jax.random.normal(jax.random.key(1), (7, 2, 6))
@@ -140,6 +141,25 @@ def test_generator_is_symmetric():
     assert set(signs) == {-1.0, 1.0}
     for step, sign in zip(steps, signs, strict=True):
         np.testing.assert_allclose(step, sign * steps[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [3, 6])
+def test_gradient_of_a_tower_is_that_of_its_formula(dim):
+    """By weights and rows, of a layer that widens and of one that narrows."""
+    tower = Tower(dim, 2, 4, nnx.Rngs(0))
+    rows, z = jax.random.normal(jax.random.key(0), (5, 2, dim)), jnp.array([0.3, -0.2])
+
+    def formula(tower, rows):
+        read, noise, leave = (layer.kernel[...] for layer in (tower.read_row, tower.read_noise, tower.leave))
+        units = rows / jnp.linalg.norm(rows, axis=-1, keepdims=True) * dim**0.5
+        hidden = jnp.einsum("...d,dh->...h", units, read) + tower.read_row.bias[...] + z @ noise
+        return jnp.einsum("...h,hd->...d", jnp.maximum(hidden, 0.0), leave)
+
+    def gradient(make):
+        return jax.grad(lambda tower, rows: jnp.sum(jnp.sin(make(tower, rows))), argnums=(0, 1))(tower, rows)
+
+    found, expected = gradient(lambda tower, rows: tower(z, rows)), gradient(formula)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
 
 
 def test_gradient_generator_follows_the_gradient_and_leaves_it_either_way():

@@ -9,13 +9,40 @@ from gan_rec.adversaries.attacks import gradient_at
 from gan_rec.adversaries.ball import Ball, direction
 
 
+@jax.custom_vjp
+def _multiply(rows: Float[Array, "n D"], kernel: Float[Array, "D out"]) -> Float[Array, "n out"]:
+    """`rows @ kernel`, with a faster gradient: XLA's CPU backend is slow where both factors' long axes are summed."""
+    return rows @ kernel
+
+
+def _forward(rows, kernel):
+    return rows @ kernel, (rows, kernel)
+
+
+def _backward(kept, gradient):
+    rows, kernel = kept
+    # The narrower factor is turned round first; without barriers XLA would undo that.
+    whole = jax.lax.optimization_barrier
+    if rows.shape[1] < gradient.shape[1]:
+        return gradient @ kernel.T, whole(whole(rows.T) @ gradient)
+    return gradient @ kernel.T, whole(whole(gradient.T) @ rows).T
+
+
+_multiply.defvjp(_forward, _backward)
+
+
+def _product(rows, kernel, *_, **__):
+    """`_multiply` in the form that a layer asks for."""
+    return _multiply(rows, kernel)
+
+
 class Tower(nnx.Module):
     """A two-layer network from noise and a row to the direction, of size `out` (default: D), in which the row moves."""
 
     def __init__(self, dim: int, noise: int, hidden: int, rngs: nnx.Rngs, out: int | None = None):
-        self.read_row = nnx.Linear(dim, hidden, rngs=rngs)
+        self.read_row = nnx.Linear(dim, hidden, rngs=rngs, dot_general=_product)
         self.read_noise = nnx.Linear(noise, hidden, use_bias=False, rngs=rngs)
-        self.leave = nnx.Linear(hidden, dim if out is None else out, use_bias=False, rngs=rngs)
+        self.leave = nnx.Linear(hidden, dim if out is None else out, use_bias=False, rngs=rngs, dot_general=_product)
 
     def __call__(self, z: Float[Array, " Z"], rows: Float[Array, "*any D"]) -> Float[Array, "*any out"]:
         """Directions; every row sees the same z."""
