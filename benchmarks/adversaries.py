@@ -86,7 +86,8 @@ def timing(split, name: str, options: Options, extra: dict) -> dict:
 
     from gan_rec.data.sampling import to_device
     from gan_rec.experiments.fitting import resolve, training
-    from gan_rec.train.epoch import epoch, init
+    from gan_rec.train.epoch import init
+    from gan_rec.train.seeds import epoch_of_seeds
 
     settings = resolve({"adversary": name, "epsilon": options.radius, "seeds": 1, **extra})
     trainer = training(settings, split, ())
@@ -97,7 +98,7 @@ def timing(split, name: str, options: Options, extra: dict) -> dict:
 
     def run(model: str) -> float:
         begin = time.perf_counter()
-        states[model], metrics = epoch(states[model], positives, games[model], trainer.schedule, keys)
+        states[model], metrics = epoch_of_seeds(states[model], positives, games[model], trainer.schedule, keys)
         jax.block_until_ready(metrics)
         return time.perf_counter() - begin
 

@@ -88,7 +88,8 @@ def measure(case: str, n_seeds: int, options: Options) -> dict:
     from gan_rec.experiments import players
     from gan_rec.experiments.environment import environment
     from gan_rec.experiments.settings import Settings
-    from gan_rec.train.epoch import epoch, init
+    from gan_rec.train.epoch import init
+    from gan_rec.train.seeds import epoch_of_seeds
 
     name = options.dataset or ("cfgan-ml100k" if locate("cfgan-ml100k") else "synthetic")
     dataset = load(name)
@@ -104,7 +105,7 @@ def measure(case: str, n_seeds: int, options: Options) -> dict:
 
     def run(model: str) -> float:
         start = time.perf_counter()
-        states[model], metrics = epoch(states[model], positives, games[model], schedule, keys)
+        states[model], metrics = epoch_of_seeds(states[model], positives, games[model], schedule, keys)
         jax.block_until_ready(metrics)
         return time.perf_counter() - start
 

@@ -132,12 +132,12 @@ def test_divergence_keeps_the_last_good_checkpoint(small_split, tmp_path, monkey
     """The fourth epoch of seed 1 gives a NaN; what was saved after the second is whole and finite."""
     import gan_rec.train.fit as module
 
-    def poisoned(state, *rest, epoch=module.epoch):
+    def poisoned(state, *rest, epoch=module.epoch_of_seeds):
         number = int(state.epoch[0]) + 1
         state, metrics = epoch(state, *rest)
         return state, metrics | {"data_loss": metrics["data_loss"].at[1].set(jnp.nan if number == 4 else 1.0)}
 
-    monkeypatch.setattr(module, "epoch", poisoned)
+    monkeypatch.setattr(module, "epoch_of_seeds", poisoned)
     settings, store = Settings(**SMALL, checkpoint_every=2).resolved(), Checkpoints(tmp_path)
     job = training(settings, small_split, (), store)
     with pytest.raises(TrainingDivergedError, match=r"epoch 4 .* for seed 1: .*; the checkpoint of epoch 2 is kept"):

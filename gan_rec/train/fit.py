@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gan_rec.errors import UserError
 from gan_rec.train.balance import rebalance
-from gan_rec.train.epoch import Schedule, State, epoch, init, with_memory
+from gan_rec.train.epoch import Schedule, State, init, with_memory
 from gan_rec.train.pulse import listening
+from gan_rec.train.seeds import epoch_of_seeds
 from gan_rec.train.sharding import SizedStore
 
 _UNDEFINED = float(np.finfo(np.float32).min)  # the score of an epoch whose metric is not a number: the worst there is
@@ -281,7 +282,7 @@ class Training:
 
     def _play(self, phase: str, number: int, progress: Progress, positives, keys) -> tuple[Progress, dict]:
         """An epoch, and its metrics."""
-        state, metrics = epoch(progress.state, positives, *self._at(number), keys)
+        state, metrics = epoch_of_seeds(progress.state, positives, *self._at(number), keys)
         return progress._replace(state=state), metrics
 
     def _epoch(self, phase: str, number: int, saved: int, progress: Progress, positives, keys):

@@ -13,8 +13,8 @@ from gan_rec.data.buffers import Buffers
 from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives
 from gan_rec.data.streamed import Pairs, StreamedInteractions
-from gan_rec.train.epoch import epoch
 from gan_rec.train.fit import Progress, Training
+from gan_rec.train.seeds import epoch_of_seeds
 from gan_rec.train.tasks import Ranking
 
 
@@ -63,7 +63,7 @@ class StreamedTraining(Training):
         following = (self._buffer(buffers, groups, known) for groups in buffers.of_pass(number - 1, first))
         positives, saved = next(following), time.monotonic()
         for place in range(first + 1, self.rounds + 1):
-            state, metrics = epoch(progress.state, positives, game, schedule, keys)
+            state, metrics = epoch_of_seeds(progress.state, positives, game, schedule, keys)
             share = int(positives.n_pairs) / total
             positives = next(following, None)  # is read while the device plays
             sums = _added(progress.sums, jax.block_until_ready(metrics), share)
