@@ -17,13 +17,21 @@ def table_size(lines: list[dict]) -> list[str]:
 
 
 def peers(lines: list[dict]) -> list[str]:
-    """The same epoch by others and here, on one thread."""
+    """The same epoch, or the same update, by others and here, on one thread."""
+
+    def time_of(line: dict, program: str) -> str:
+        seconds = line["seconds"][program]
+        return f"{1000 * seconds:.2f} ms" if line.get("of") == "update" else f"{seconds:.3f} s"
+
+    def ratio(line: dict, model: str) -> str:
+        return f"{time_of(line, model)} ({line['over_theirs'][model]:.{2 if line['over_theirs'][model] > 0.1 else 3}f})"
+
     rows = [
-        [line["peer"], f"{line['seconds']['theirs']:.3f}",
-         *(f"{line['seconds'][model]:.3f} ({line['over_theirs'][model]:.2f})" for model in ("twin", "adversarial"))]
+        [f"{line['peer']}, an {line.get('of', 'epoch')}", time_of(line, "theirs"),
+         *(ratio(line, model) for model in ("twin", "adversarial"))]
         for line in lines
     ]  # fmt: skip
-    return markdown(["one epoch of", "theirs, s", "here, the twin", "here, against the generator"], rows)
+    return markdown(["", "theirs", "here, the twin", "here, against the adversary"], rows)
 
 
 def top_k(lines: list[dict]) -> list[str]:
