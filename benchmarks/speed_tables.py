@@ -18,20 +18,21 @@ def table_size(lines: list[dict]) -> list[str]:
 
 def peers(lines: list[dict]) -> list[str]:
     """The same epoch, or the same update, by others and here, on one thread."""
-
-    def time_of(line: dict, program: str) -> str:
-        seconds = line["seconds"][program]
-        return f"{1000 * seconds:.2f} ms" if line.get("of") == "update" else f"{seconds:.3f} s"
-
-    def ratio(line: dict, model: str) -> str:
-        return f"{time_of(line, model)} ({line['over_theirs'][model]:.{2 if line['over_theirs'][model] > 0.1 else 3}f})"
-
     rows = [
-        [f"{line['peer']}, an {line.get('of', 'epoch')}", time_of(line, "theirs"),
-         *(ratio(line, model) for model in ("twin", "adversarial"))]
+        [f"{line['peer']}, an {line.get('of', 'epoch')}", _time_of(line, "theirs"),
+         *(f"{_time_of(line, model)} ({_ratio(line['over_theirs'][model])})" for model in ("twin", "adversarial"))]
         for line in lines
     ]  # fmt: skip
     return markdown(["", "theirs", "here, the twin", "here, against the adversary"], rows)
+
+
+def _time_of(line: dict, program: str) -> str:
+    seconds = line["seconds"][program]
+    return f"{1000 * seconds:.2f} ms" if line.get("of") == "update" else f"{seconds:.3f} s"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def top_k(lines: list[dict]) -> list[str]:

@@ -136,6 +136,17 @@ def test_a_map_by_hand(tables, monkeypatch, tmp_path):
     assert lines[-1].endswith("over settings: `fgm` 0.000 to 0.050 (users), 0.500 to 0.500 (items).")
 
 
+def test_peers_by_hand(tables):
+    def line(seconds: float, **about) -> dict:
+        by_program = {"theirs": seconds, "twin": seconds / 4, "adversarial": seconds / 20}
+        return about | {"seconds": by_program, "over_theirs": {"twin": 0.25, "adversarial": 0.05}}
+
+    assert tables.speed_tables.peers([line(2.0, peer="a b"), line(0.01, peer="c d", of="update")])[2:] == [
+        "| a b, an epoch | 2.000 s | 0.500 s (0.25) | 0.100 s (0.050) |",
+        "| c d, an update | 10.00 ms | 2.50 ms (0.25) | 0.50 ms (0.050) |",
+    ]
+
+
 def test_benchmarks_are_run_by_name(monkeypatch, capsys):
     run = script("run")
     started = []
