@@ -23,7 +23,7 @@ from gan_rec.experiments.fitting import training
 from gan_rec.experiments.settings import Settings
 from gan_rec.train import streaming
 from gan_rec.train.checkpoints import Checkpoints
-from gan_rec.train.epoch import epoch
+from gan_rec.train.seeds import epoch_of_seeds
 
 USERS, ITEMS, GROUP = 60, 45, 50
 
@@ -194,7 +194,7 @@ def test_one_buffer_is_an_epoch_in_memory(folder):
     capacity = trainer.task.on_device(split.train).capacity
     keys = trainer._keys()
     state = trainer._begin(keys[:, 0]).state
-    expected, _ = epoch(state, to_device(at_hand, capacity), trainer.game, trainer.schedule, keys[:, 1])
+    expected, _ = epoch_of_seeds(state, to_device(at_hand, capacity), trainer.game, trainer.schedule, keys[:, 1])
     for a, b in zip(jax.tree.leaves(found.recommender), jax.tree.leaves(expected.average), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -1,6 +1,7 @@
 """A folder of Parquet files, which is read a row group at a time and never held as a whole."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,8 @@ class ParquetFolder:
 
 def parquet_files(folder: Path) -> list[Path]:
     """The Parquet files of a folder, by name; [] if it is none."""
-    return sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    # Unlike Path.is_dir, answers also for names that no folder can have.
+    return sorted(folder.glob("*.parquet")) if os.path.isdir(folder) else []
 
 
 def open_folder(folder: Path, columns: Columns, positive_from: float | None = None) -> ParquetFolder:
