@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _TINY = 1e-12
+_NO_CANDIDATE = -1e9  # the score of an item that takes no part; finite, for a part of the catalogue may have no other
 
 
 def bpr_rows(positive: Float[Array, " B"], negatives: Float[Array, "B K"]) -> Float[Array, " B"]:
@@ -61,7 +62,11 @@ def softmax_rows(
     masked = jnp.where(candidates > 0, scores, -jnp.inf)
     log_normaliser = jax.nn.logsumexp(masked, axis=1)
     n = jnp.sum(targets, axis=1)
-    per_user = log_normaliser - jnp.sum(targets * scores, axis=1) / jnp.maximum(n, 1.0)
+    return _likelihood(log_normaliser, jnp.sum(targets * scores, axis=1), n)
+
+
+def _likelihood(log_normaliser: Float[Array, " B"], found: Float[Array, " B"], n: Float[Array, " B"]):
+    per_user = log_normaliser - found / jnp.maximum(n, 1.0)
     # A user who has rated the whole catalogue leaves no candidate: the normaliser is -inf and there is no target.
     return jnp.where(n > 0, per_user, 0.0)
 
@@ -82,13 +87,38 @@ def softmax(
     (there with power 1).
     """
     weights = softmax_weights(targets, power)
-    return jnp.sum(weights * softmax_rows(scores, targets, candidates)) / jnp.maximum(jnp.sum(weights), 1.0)
+    return mean_over_users(softmax_rows(scores, targets, candidates), weights)
+
+
+def mean_over_users(rows: Float[Array, " B"], weights: Float[Array, " B"]) -> Float[Array, ""]:
+    """The mean that `softmax` is; 0 where no user weighs anything."""
+    return jnp.sum(weights * rows) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
 def softmax_weights(targets: Float[Array, "B I"], power: float = 0.5) -> Float[Array, " B"]:
     """How much each user weighs in `softmax`; 0 without targets."""
     n = jnp.sum(targets, axis=1)
     return jnp.where(n > 0, jnp.maximum(n, 1.0) ** power, 0.0)
+
+
+def softmax_of_chunk(
+    scores: Float[Array, "B size"], targets: Float[Array, "B size"], candidates: Float[Array, "B size"]
+) -> tuple[Float[Array, " B"], Float[Array, " B"], Float[Array, " B"]]:
+    """What `softmax_of_chunks` needs of a part of the catalogue: log-normaliser, sum of the targets' scores, targets.
+
+    A part may have no candidate.
+    """
+    log_normaliser = jax.nn.logsumexp(jnp.where(candidates > 0, scores, _NO_CANDIDATE), axis=1)
+    return log_normaliser, jnp.sum(targets * scores, axis=1), jnp.sum(targets, axis=1)
+
+
+def softmax_of_chunks(
+    log_normalisers: Float[Array, "C B"], found: Float[Array, "C B"], n: Float[Array, "C B"]
+) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
+    """`softmax_rows` and `softmax_weights` of scores whose catalogue was taken in C parts, see `softmax_of_chunk`."""
+    n = jnp.sum(n, axis=0)
+    rows = _likelihood(jax.nn.logsumexp(log_normalisers, axis=0), jnp.sum(found, axis=0), n)
+    return rows, softmax_weights(n[:, None])
 
 
 def worst_case(rows: Float[Array, " B"], weights: Float[Array, " B"], radius: Float[Array, ""] | float):
@@ -138,10 +168,30 @@ def divergence(
     """
 
     def log_softmax(scores):
-        return jax.nn.log_softmax(jnp.where(candidates > 0, scores, -1e9), axis=1)
+        return jax.nn.log_softmax(jnp.where(candidates > 0, scores, _NO_CANDIDATE), axis=1)
 
     p, q = log_softmax(clean), log_softmax(moved)
     return jnp.mean(jnp.sum(jnp.where(candidates > 0, jnp.exp(p) * (p - q), 0.0), axis=1))
+
+
+def divergence_of_chunk(
+    clean: Float[Array, "B size"], moved: Float[Array, "B size"], candidates: Float[Array, "B size"]
+) -> tuple[Float[Array, " B"], Float[Array, " B"], Float[Array, " B"]]:
+    """What `divergence_of_chunks` needs of a part of the catalogue, which may have no candidate.
+
+    Both log-normalisers, and the mean of clean minus moved scores under the clean softmax over the part.
+    """
+    clean, moved = (jnp.where(candidates > 0, scores, _NO_CANDIDATE) for scores in (clean, moved))
+    apart = jnp.sum(jax.nn.softmax(clean, axis=1) * (clean - moved), axis=1)
+    return jax.nn.logsumexp(clean, axis=1), jax.nn.logsumexp(moved, axis=1), apart
+
+
+def divergence_of_chunks(
+    clean: Float[Array, "C B"], moved: Float[Array, "C B"], apart: Float[Array, "C B"]
+) -> Float[Array, ""]:
+    """`divergence` of scores whose catalogue was taken in C parts, see `divergence_of_chunk`."""
+    mean = jnp.sum(jax.nn.softmax(clean, axis=0) * apart, axis=0)
+    return jnp.mean(mean - jax.nn.logsumexp(clean, axis=0) + jax.nn.logsumexp(moved, axis=0))
 
 
 def label_rows(logits: Float[Array, " B"], labels: Float[Array, " B"]) -> Float[Array, " B"]:

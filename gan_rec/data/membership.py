@@ -6,7 +6,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8
+
+from gan_rec.random import bernoulli, bernoulli_bytes
 
 LARGEST_BITMAP = 2**29  # bytes; above, three to four times slower lists are kept
 
@@ -26,8 +28,25 @@ class Bitmap:
 
     def history(self, users: Int[Array, " B"]) -> Float[Array, "B I"]:
         """1 where the user has the item, else 0."""
-        bits = (self.bits[users][:, :, None] >> jnp.arange(8, dtype=jnp.uint8)) & 1
-        return bits.reshape(users.shape[0], -1)[:, : self.n_items].astype(jnp.float32)
+        return _spread(self.bits[users])[:, : self.n_items].astype(jnp.float32)
+
+    def within(self, users: Int[Array, " B"], start: Int[Array, ""] | int, size: int) -> Float[Array, "B size"]:
+        """The history of `size` items (at most I) from `start` on; 0 past the end of the catalogue.
+
+        Both are multiples of 8; I counts as one.
+        """
+        first, width = start // 8, size // 8
+        # A slice that would reach past the end begins earlier: what it has too much is turned to its end.
+        begin = jnp.minimum(first, self.bits.shape[1] - width)
+        own = jax.vmap(lambda user: jax.lax.dynamic_slice(self.bits, (user, begin), (1, width))[0])(users)
+        bits = _spread(jnp.roll(own, begin - first, axis=1)).astype(jnp.float32)
+        return jnp.where(start + jnp.arange(size) < self.n_items, bits, 0.0)
+
+    def thin(self, users: Int[Array, " B"], key: PRNGKeyArray, chance: float) -> tuple["Bitmap", "Bitmap"]:
+        """What is left of the histories if each item stays with this `chance`, and what is not, of B users."""
+        rows = self.bits[users]
+        stays = bernoulli_bytes(key, chance, rows.shape)
+        return Bitmap(rows & stays, self.n_items), Bitmap(rows & ~stays, self.n_items)
 
     def hide(self, users: Int[Array, " B"], scores: Float[Array, "B I"]) -> Float[Array, "B I"]:
         """Scores, -inf where the user has the item."""
@@ -57,6 +76,14 @@ class SortedLists:
         """1 where the user has the item, else 0."""
         return jnp.zeros((users.shape[0], self.n_items)).at[self._cells(users)].set(1.0, mode="drop")
 
+    def within(self, users: Int[Array, " B"], start: Int[Array, ""] | int, size: int) -> Float[Array, "B size"]:
+        """The history of `size` items from `start` on; 0 past the end of the catalogue."""
+        return _scattered(self._cells(users)[1], start, size, self.n_items)
+
+    def thin(self, users: Int[Array, " B"], key: PRNGKeyArray, chance: float) -> tuple["Lists", "Lists"]:
+        """What is left of the histories if each item stays with this `chance`, and what is not, of B users."""
+        return _thinned(self._cells(users)[1], key, chance, self.n_items)
+
     def hide(self, users: Int[Array, " B"], scores: Float[Array, "B I"]) -> Float[Array, "B I"]:
         """Scores, -inf where the user has the item."""
         return scores.at[self._cells(users)].set(-jnp.inf, mode="drop")
@@ -80,6 +107,34 @@ class SortedLists:
 
         low, _ = jax.lax.fori_loop(0, self.longest.bit_length(), halve, (low, end))
         return (low < end) & (self.items.at[low].get(mode="clip") == items)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["items"], meta_fields=["n_items"])
+@dataclass(frozen=True)
+class Lists:
+    """A part of the histories of some users, as `thin` makes it."""
+
+    items: Int[Array, "U longest"]  # n_items where there is none
+    n_items: int
+
+    def within(self, users: Int[Array, " B"], start: Int[Array, ""] | int, size: int) -> Float[Array, "B size"]:
+        """The history of `size` items from `start` on; 0 past the end of the catalogue."""
+        return _scattered(self.items[users], start, size, self.n_items)
+
+    def thin(self, users: Int[Array, " B"], key: PRNGKeyArray, chance: float) -> tuple["Lists", "Lists"]:
+        """What is left of the histories if each item stays with this `chance`, and what is not, of B users."""
+        return _thinned(self.items[users], key, chance, self.n_items)
+
+
+def _scattered(columns: Int[Array, "B longest"], start, size: int, n_items: int) -> Float[Array, "B size"]:
+    inside = (columns >= start) & (columns < jnp.minimum(start + size, n_items))
+    rows = jnp.arange(columns.shape[0])[:, None]
+    return jnp.zeros((columns.shape[0], size)).at[rows, jnp.where(inside, columns - start, size)].set(1.0, mode="drop")
+
+
+def _thinned(columns: Int[Array, "B longest"], key: PRNGKeyArray, chance: float, n_items: int) -> tuple[Lists, Lists]:
+    stays = bernoulli(key, chance, columns.shape) > 0
+    return Lists(jnp.where(stays, columns, n_items), n_items), Lists(jnp.where(stays, n_items, columns), n_items)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["first", "second"], meta_fields=[])
@@ -114,6 +169,11 @@ class Either:
 
 
 Membership = Bitmap | SortedLists | Either
+
+
+def _spread(rows: UInt8[Array, "B bytes"]) -> UInt8[Array, "B items"]:
+    """A number for each bit."""
+    return ((rows[:, :, None] >> jnp.arange(8, dtype=jnp.uint8)) & 1).reshape(rows.shape[0], -1)
 
 
 def membership(

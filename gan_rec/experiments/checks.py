@@ -50,6 +50,7 @@ _WORDS = {
     "precision": ("float32", "bfloat16"),
     "sampling": ("uniform", "popularity"),
     "table_updates": ("auto", "dense", *choices.OF_ROWS),
+    "softmax_scores": ("auto", "dense", "chunks"),
 }
 REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",

@@ -12,6 +12,8 @@ from gan_rec.space import OneOf, Real, Space
 
 OF_ROWS = ("lazy-adam", "row-adagrad")  # updates of the rows of a batch alone
 MANY_ROWS = 100_000  # of tables: above, these are what is chosen
+LARGEST_SCORES = 256  # MiB, of a batch and the catalogue: above, softmax takes the catalogue in chunks
+CHUNK_SCORES = 4  # MiB, of a chunk: small enough for the caches of a CPU
 
 _ATTACKS = ("noise", "clipped-noise", "fgsm", "fgm", "pgd", "vat", "free")
 _GENERATORS = ("generator", "gradient-generator", "attention", "hull", "profile")

@@ -88,7 +88,7 @@ def training(
     check_cutoffs((parse(settings.select_on)[1],), split.train.n_items, split.valid.candidates)
     sizes = split.train.n_users, split.train.n_items
     layout = None if mesh is None else scale.make_layout(mesh, settings, *sizes)
-    game = players.make_game(settings)
+    game = scale.with_score_chunks(players.make_game(settings), settings, *sizes)
     vectors = players.text_vectors(settings, split.item_texts)
     make = players.make_recommender(settings, *sizes, vectors, multiple=1 if layout is None else layout.multiple)
     schedule = scale.with_table_updates(players.make_schedule(settings), settings, game, make)

@@ -20,7 +20,7 @@ from flax import nnx
 from gan_rec.adversaries import ADVERSARIES, WEIGHTS, SentenceGenerator, everywhere
 from gan_rec.data import Interactions, Split
 from gan_rec.errors import UserError
-from gan_rec.experiments import choices
+from gan_rec.experiments import choices, scale
 from gan_rec.experiments.settings import Settings
 from gan_rec.games import GAMES
 from gan_rec.language import load_encoder
@@ -215,9 +215,8 @@ def attackers(settings: Settings, pairs: Interactions) -> tuple:
     if own:
         game_of = with_radius(settings)
     else:
-        kept = {
-            name: getattr(settings, name) for name in ("recommender", "dim", "dropout", "bias", "side", "batch_size")
-        }
+        names = ("recommender", "dim", "dropout", "bias", "side", "batch_size", "seeds")
+        kept = {name: getattr(settings, name) for name in names}
         game_of = dataclasses.replace(Settings(recommender=settings.recommender).resolved(), **kept)
     sizes = pairs.n_users, pairs.n_items
     maker = make_adversary(game_of, *sizes)
@@ -227,7 +226,8 @@ def attackers(settings: Settings, pairs: Interactions) -> tuple:
         game_of = dataclasses.replace(game_of, adversary="generator", **fresh)
         maker = make_adversary(game_of, *sizes)
     game_of = dataclasses.replace(game_of, form=None, feeding=None, radii=None)
-    return make_game(game_of), make_schedule(game_of), maker, learned
+    game = scale.with_score_chunks(make_game(game_of), game_of, *sizes)
+    return game, make_schedule(game_of), maker, learned
 
 
 def with_radius(settings: Settings) -> Settings:

@@ -1,4 +1,4 @@
-"""What goes by the size of the data and the number of devices: updates of tables, where arrays lie, and streams."""
+"""What goes by the size of the data and the number of devices: updates of tables, chunks, streams, where arrays lie."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,6 +43,25 @@ def with_table_updates(schedule: Schedule, settings: Settings, game: Any, make_r
     many = sparse.n_rows(make_recommender) > choices.MANY_ROWS
     fits = many and sparse.fits(game, make_recommender) and settings.accumulate == 1 and settings.balance == "fixed"
     return replace(schedule, table_updates="lazy-adam" if fits else "dense")
+
+
+def with_score_chunks(game: Any, settings: Settings, n_users: int, n_items: int) -> Any:
+    """The game, with the catalogue in chunks if they are asked for, or for "auto" if scores of all of it are large.
+
+    Raises:
+        UserError: chunks with an adversary that reads histories, which are as large as the scores.
+    """
+    asked, fits = settings.softmax_scores, getattr(game, "fits_chunks", False) and settings.balance == "fixed"
+    if asked == "chunks" and not fits:
+        raise UserError(
+            f"softmax_scores 'chunks' needs an adversary that reads no histories, which {settings.adversary!r} does; "
+            "allowed here: auto, dense"
+        )
+    of_item = 4 * settings.seeds * settings.batch_size  # bytes
+    large = of_item * (n_users if settings.side == "item" else n_items) > choices.LARGEST_SCORES * 2**20
+    if asked == "dense" or not fits or (asked == "auto" and not large):
+        return game
+    return replace(game, chunk=max(choices.CHUNK_SCORES * 2**20 // of_item, 1))
 
 
 def streamed(settings: Settings, train: StreamedInteractions, parts: dict[str, Any]) -> StreamedTraining:

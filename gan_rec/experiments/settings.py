@@ -215,6 +215,10 @@ class Settings:
     table_updates: str = "auto"
     """Which rows of embedding tables a step moves: dense (all, by AdamW), lazy-adam or row-adagrad (those of the batch
     alone: for mf with a loss over pairs). auto: lazy-adam where the tables have more than 100,000 rows, else dense."""
+    softmax_scores: str = "auto"
+    """Game embedding with loss softmax: dense (a batch's scores of all items are in memory at once) or chunks (of some
+    items at a time, computed twice; not with adversaries that read histories). auto: chunks where the scores of all
+    seeds would take more than 256 MiB."""
     batch_size: int | None = None
     """Users (softmax, irgan, cfgan) or pairs (other losses) in a batch."""
     learning_rate: float | None = None
@@ -278,6 +282,7 @@ class Settings:
 
     def _check_together(self) -> None:
         one_term = self.feeding == "alternate" or self.adversary == "free"
+        played = (self.game, self.loss, self.balance)
         rules = (
             (self.warm_up >= self.epochs, "warm_up", self.warm_up,
              f"must be less than epochs ({self.epochs}): the adversary would never join"),
@@ -311,6 +316,8 @@ class Settings:
              "needs recommender 'mf', which has tables of ids alone"),
             (self.table_updates in choices.OF_ROWS and (self.accumulate > 1 or self.balance != "fixed"),
              "table_updates", self.table_updates, "needs accumulate 1 and balance 'fixed'"),
+            (self.softmax_scores == "chunks" and played != ("embedding", "softmax", "fixed"), "softmax_scores",
+             self.softmax_scores, "needs game 'embedding', loss 'softmax' and balance 'fixed'"),
             (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
             (self.balance == "validation" and self.recommender == "mix", "balance", self.balance,
              "needs another recommender than 'mix', one of whose parts plays on side 'item'"),

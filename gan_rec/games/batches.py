@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.data.chunks import ChunkedRows, Histories
 from gan_rec.data.ratings import PairBatch
 from gan_rec.data.samples import TextBatch
 from gan_rec.data.sampling import Positives, sample_negatives
@@ -15,8 +16,8 @@ class Batch(NamedTuple):
     """B users with what is to be found for them: a set of targets, or a list with the positive item first."""
 
     users: Int[Array, " B"]
-    history: Float[Array, "B I"] | None  # what the recommender may see; None if it reads no history
-    targets: Float[Array, "B I"] | None  # users: 1 where an item is to be found
+    history: Histories | None  # what the recommender may see; None if it reads no history
+    targets: Histories | None  # users: 1 where an item is to be found
     items: Int[Array, "B list"] | None  # pairs: the observed item, then K sampled ones
     profile: Float[Array, "B I"] | None = None  # the history that the adversary may see
     turn: Int[Array, ""] | int = 0  # of a game that feeds original and adversarial batches in turn: 1 if adversarial
@@ -30,9 +31,24 @@ AnyBatch = Batch | TextBatch | PairBatch
 
 
 def draw_users(
-    positives: Positives, users: Int[Array, " B"], key: PRNGKeyArray, *, reads_history: bool, hide: float, profile: bool
+    positives: Positives,
+    users: Int[Array, " B"],
+    key: PRNGKeyArray,
+    *,
+    reads_history: bool,
+    hide: float,
+    profile: bool,
+    most: int = 0,
 ) -> Batch:
-    """Users; of the history a part (`hide`) is hidden and to be found, or all of it for a model that reads none."""
+    """Users; of the history a part (`hide`) is hidden and to be found, or all of it for a model that reads none.
+
+    With at most `most` items at a time there is no profile, and at the same key it is other items that are hidden.
+    """
+    if most:
+        targets, visible = ChunkedRows(positives.known, users, most), None
+        if reads_history:
+            targets, visible = targets.thin(key, hide)
+        return Batch(users, visible, targets=targets, items=None, candidates=positives.candidates)
     history = positives.history(users)
     if not reads_history:
         seen = history if profile else None

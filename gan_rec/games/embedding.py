@@ -9,9 +9,11 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gan_rec import losses
 from gan_rec.adversaries.ball import Ball
+from gan_rec.data.chunks import ChunkedRows
 from gan_rec.data.sampling import Positives
 from gan_rec.games import batches
 from gan_rec.games.batches import AnyBatch, Batch
+from gan_rec.games.chunks import ChunkedLoss
 from gan_rec.games.joint import Joint, penalty, weight
 from gan_rec.games.rows import RowLoss, with_gradient
 from gan_rec.recommenders.graph import on_graph
@@ -25,7 +27,7 @@ Number = float | Float[Array, "..."]  # or, while trials are trained side by sid
 DATA_FIELDS = ["alpha", "epsilon", "beta", "weight"]
 META_FIELDS = [
     "loss", "hide", "negatives", "sampling", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared",
-    "reuses", "accumulates", "reads_graph",
+    "reuses", "accumulates", "reads_graph", "chunk",
 ]  # fmt: skip
 
 
@@ -68,6 +70,8 @@ class EmbeddingGame(Joint):
         accumulates: the adversary takes the gradients of all batches so far, of which this part is left a batch later;
             0: of this batch alone. Needs `shared`, since only rows of tables are the same rows in the next batch.
         reads_graph: whether the recommender is given the graph of the training pairs.
+        chunk: softmax only: how many items of the catalogue have their scores, and what is to be found, in memory at a
+            time; 0: all of them. Needs an adversary that reads no histories.
     """
 
     alpha: Number = 0.5
@@ -88,6 +92,7 @@ class EmbeddingGame(Joint):
     reuses: bool = False
     accumulates: float = 0.0
     reads_graph: bool = False
+    chunk: int = 0
 
     gives_both_gradients = True
     # By form: the loss on clean rows and the loss on adversarial rows; None stands for the game's own.
@@ -115,6 +120,11 @@ class EmbeddingGame(Joint):
         return not (self.of_users or kept or self.reads_history or self.reads_graph or self.profiles)
 
     @property
+    def fits_chunks(self) -> bool:
+        """Whether a batch needs no array of users and all items."""
+        return self.of_users and not (self.profiles or self.shared)
+
+    @property
     def of_users(self) -> bool:
         """Softmax takes users, the other losses pairs."""
         return self.loss == "softmax"
@@ -123,7 +133,8 @@ class EmbeddingGame(Joint):
         """The batch of `rows`, numbers below `size`."""
         options = {"reads_history": self.reads_history, "profile": self.profiles}
         if self.of_users:
-            batch = batches.draw_users(positives, positives.active[rows], key, hide=self.hide, **options)
+            users = positives.active[rows]
+            batch = batches.draw_users(positives, users, key, hide=self.hide, most=self.chunk, **options)
         else:
             batch = batches.draw_pairs(
                 positives, rows, key, negatives=self.negatives, sampling=self.sampling, **options
@@ -142,7 +153,8 @@ class EmbeddingGame(Joint):
 
     def loss_of(self, recommender, batch: Batch, rows=None, name=None) -> RowLoss:
         """The data loss (or the one named) as a function of user and item rows, which is what an adversary attacks."""
-        return RowLoss(recommender, batch, name or self.loss, rows, shared=self.shared)
+        make = ChunkedLoss if isinstance(batch.targets, ChunkedRows) else RowLoss
+        return make(recommender, batch, name or self.loss, rows, shared=self.shared)
 
     def ball(self, loss, users, items) -> Ball:
         """How far the adversary may go on this batch."""

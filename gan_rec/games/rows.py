@@ -74,7 +74,7 @@ class RowLoss:
 
     def named(self, name) -> "RowLoss":
         """Another loss on the same batch."""
-        return RowLoss(self.recommender, self.batch, name, self.clean, shared=self.shared)
+        return type(self)(self.recommender, self.batch, name, self.clean, shared=self.shared)
 
     def divergence(self, users, items) -> Float[Array, ""]:
         """How far the score distributions are from the clean ones, see `losses.divergence`."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.data.chunks import Histories
 from gan_rec.recommenders.history import bag
 from gan_rec.recommenders.score import dot
 
@@ -34,9 +35,7 @@ class Autoencoder(nnx.Module):
         self.item_embedding = nnx.Param(glorot(rngs.params(), (n_items, dim)))
         self.dropout = dropout
 
-    def users(
-        self, ids: Int[Array, " B"], history: Float[Array, "B I"], key: PRNGKeyArray | None = None
-    ) -> Float[Array, "B D"]:
+    def users(self, ids: Int[Array, " B"], history: Histories, key: PRNGKeyArray | None = None) -> Float[Array, "B D"]:
         """User representations `[B, D]` from 0/1 histories; entries are dropped only if a `key` is given."""
         return jnp.tanh(bag(history, self.dropout, key) @ self.input_embedding[...] + self.hidden_bias[...])
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.data.chunks import Histories
 from gan_rec.recommenders.bias import item_rows, user_rows
 from gan_rec.recommenders.history import bag
 from gan_rec.recommenders.score import dot
@@ -50,7 +51,7 @@ class MultVAE(nnx.Module):
         self.dropout, self.kl_weight = dropout, kl_weight
 
     def encode(
-        self, history: Float[Array, "B I"], key: PRNGKeyArray | None = None
+        self, history: Histories, key: PRNGKeyArray | None = None
     ) -> tuple[Float[Array, "B Z"], Float[Array, "B Z"]]:
         """Mean and log-variance of q(z | history); entries of the history are dropped only if a `key` is given."""
         hidden = jnp.tanh(bag(history, self.dropout, key) @ self.input_embedding[...] + self.hidden_bias[...])
@@ -58,7 +59,7 @@ class MultVAE(nnx.Module):
         return mean, log_variance
 
     def users(
-        self, ids: Int[Array, " B"] | None, history: Float[Array, "B I"], key: PRNGKeyArray | None = None
+        self, ids: Int[Array, " B"] | None, history: Histories, key: PRNGKeyArray | None = None
     ) -> Float[Array, "B _"]:
         """User representations `[B, D]` from 0/1 histories; z is drawn only if a `key` is given."""
         drop_key, draw_key = (None, None) if key is None else jax.random.split(key)

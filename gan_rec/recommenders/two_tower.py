@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from gan_rec.data.chunks import Histories
 from gan_rec.recommenders.history import bag
 from gan_rec.recommenders.score import dot
 from gan_rec.recommenders.text import TextVectors
@@ -53,9 +54,7 @@ class TwoTower(nnx.Module):
         self.leave = nnx.Linear(units, dim, rngs=rngs)
         self.vectors, self.reads, self.dropout = vectors, reads, dropout
 
-    def users(
-        self, ids: Int[Array, " B"], history: Float[Array, "B I"], key: PRNGKeyArray | None = None
-    ) -> Float[Array, "B D"]:
+    def users(self, ids: Int[Array, " B"], history: Histories, key: PRNGKeyArray | None = None) -> Float[Array, "B D"]:
         """User representations `[B, D]` from 0/1 histories; entries are dropped only if a `key` is given."""
         seen = bag(history, self.dropout, key)
         if self.reads == "text":
