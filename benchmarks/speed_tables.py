@@ -60,7 +60,7 @@ def seeds(lines: list[dict]) -> list[str]:
 def streaming(lines: list[dict]) -> list[str]:
     """Training from files that are never in memory as a whole, beside the same in memory."""
     rows = [
-        [line["case"], f"{line['interactions']:,}", f"{line['seconds_to_read']:.0f} s",
+        [f"{line['case']}, `{line['table-updates']}`", f"{line['interactions']:,}", f"{line['seconds_to_read']:.0f} s",
          f"{line['microseconds_per_interaction']:.2f}", f"{line['peak_gb']:.2f} GB"]
         for line in lines
     ]  # fmt: skip
