@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
-from gan_rec.data.membership import LARGEST_BITMAP, Bitmap
+from gan_rec.data.membership import LARGEST_BITMAP, Bitmap, no_bits, set_bits
 
 BITS = 16  # of a filter for each pair, at least, where that is below its largest size
 
@@ -38,11 +38,11 @@ class BitmapBuilder:
     is_of_use = True
 
     def __init__(self, n_users: int, n_items: int):
-        self.bits, self.n_items = np.zeros((n_users, -(-n_items // 8)), np.uint8), n_items
+        self.bits, self.n_items = no_bits(n_users, n_items), n_items
 
     def add(self, users: Int[np.ndarray, " n"], items: Int[np.ndarray, " n"]) -> None:
         """Pairs, of which any may stand more than once."""
-        np.bitwise_or.at(self.bits, (users, items // 8), (1 << (items % 8)).astype(np.uint8))
+        set_bits(self.bits, users, items)
 
     def membership(self) -> Bitmap:
         """On the device."""

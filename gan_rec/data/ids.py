@@ -1,6 +1,7 @@
 """Original ids of data that come in parts, and the contiguous indices that stand for them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,31 +20,30 @@ class Ids:
     values: np.ndarray  # [n] int64, or text as objects
     counts: Int[np.ndarray, " n"]
 
-    def __post_init__(self):
-        object.__setattr__(self, "_look_up", self._make_look_up())
-
     def __len__(self) -> int:
         return len(self.values)
 
     def indices(self, column: pa.Array) -> Int[np.ndarray, " rows"]:
         """The index of each id, int32; all of them are known ones."""
-        if self._look_up is None:
+        if self._is_sparse:
             return self._index.get_indexer(column.to_pandas()).astype(np.int32)
         numbers = column.to_numpy(zero_copy_only=False)
-        return numbers.astype(np.int32) if self._look_up is _SAME else self._look_up[numbers]
+        return numbers.astype(np.int32) if self.values[-1] == len(self) - 1 else self._places[numbers]
 
-    def _make_look_up(self):
-        if self.values.dtype == object or self.values[0] < 0 or self.values[-1] >= LARGEST_LOOK_UP:
-            object.__setattr__(self, "_index", pd.Index(self.values))
-            return None
-        if self.values[-1] == len(self.values) - 1:
-            return _SAME
+    @property
+    def _is_sparse(self) -> bool:
+        return self.values.dtype == object or self.values[0] < 0 or self.values[-1] >= LARGEST_LOOK_UP
+
+    @cached_property
+    def _index(self) -> pd.Index:
+        return pd.Index(self.values)
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """The index of every number up to the largest id."""
         table = np.zeros(self.values[-1] + 1, np.int32)
-        table[self.values] = np.arange(len(self.values), dtype=np.int32)
+        table[self.values] = np.arange(len(self), dtype=np.int32)
         return table
-
-
-_SAME = "same"
 
 
 class Tally:

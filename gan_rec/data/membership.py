@@ -176,6 +176,16 @@ def _spread(rows: UInt8[Array, "B bytes"]) -> UInt8[Array, "B items"]:
     return ((rows[:, :, None] >> jnp.arange(8, dtype=jnp.uint8)) & 1).reshape(rows.shape[0], -1)
 
 
+def no_bits(n_users: int, n_items: int) -> UInt8[np.ndarray, "U bytes"]:
+    """The bits of a `Bitmap` without a pair, on the host."""
+    return np.zeros((n_users, -(-n_items // 8)), np.uint8)
+
+
+def set_bits(bits: UInt8[np.ndarray, "U bytes"], users: Int[np.ndarray, " N"], items: Int[np.ndarray, " N"]) -> None:
+    """Put N pairs into it, of which any may stand more than once."""
+    np.bitwise_or.at(bits, (users, items // 8), (1 << (items % 8)).astype(np.uint8))
+
+
 def membership(
     users: Int[np.ndarray, " N"],
     items: Int[np.ndarray, " N"],
@@ -194,8 +204,8 @@ def membership(
         largest: bytes of a bitmap (default: LARGEST_BITMAP).
     """
     if n_users * -(-n_items // 8) <= (LARGEST_BITMAP if largest is None else largest):
-        bits = np.zeros((n_users, -(-n_items // 8)), np.uint8)
-        np.bitwise_or.at(bits, (users, items // 8), (1 << (items % 8)).astype(np.uint8))
+        bits = no_bits(n_users, n_items)
+        set_bits(bits, users, items)
         return Bitmap(jnp.asarray(bits), n_items)
     counts = np.bincount(users, minlength=n_users)
     ordered = np.pad(items[np.lexsort((items, users))], (0, max(capacity, 1) - len(items)))
