@@ -123,7 +123,7 @@ def test_an_epoch_is_the_dense_one(recommender, adversary, options):
         state = init(*makers, schedule, keys, each.alpha)
         ends.append(epoch(state, to_device(TRAIN), each, schedule, keys))
     (ours, metrics), (expected, expected_metrics) = ends
-    assert_close(metrics, expected_metrics, rtol=1e-4)
+    assert_close(metrics, expected_metrics, rtol=1e-4, atol=1e-6)  # a divergence is a small difference of large terms
     assert_close((ours.recommender, ours.adversary), (expected.recommender, expected.adversary), atol=2e-5)
 
 
