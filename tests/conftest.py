@@ -47,6 +47,11 @@ def few_programs_at_a_time():
         jax.clear_caches()
 
 
+def later(*values):
+    """A set of a test's arguments that the long lane tries."""
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 def interactions(pairs, n_users=None, n_items=None) -> Interactions:
     users, items = np.asarray(pairs, np.int32).reshape(-1, 2).T
     n_users = n_users or int(users.max()) + 1

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import checkerboard
+from conftest import checkerboard, later
 
 import gan_rec
 from gan_rec.data import Split
@@ -21,10 +21,10 @@ def split():
 @pytest.mark.parametrize(
     "options",
     [
-        {"recommender": "mf", "bias": True}, {"recommender": "mix", "adversary": "fgm"},
-        *(pytest.param(options, marks=pytest.mark.long) for options in (
-            {"recommender": "autoencoder"}, {"recommender": "lightgcn"}, {"recommender": "autoencoder", "side": "item"},
-            {"game": "cfgan", "side": "item"},
+        {"recommender": "mf", "bias": True},
+        *(later(options) for options in (
+            {"recommender": "mix", "adversary": "fgm"}, {"recommender": "autoencoder"}, {"recommender": "lightgcn"},
+            {"recommender": "autoencoder", "side": "item"}, {"game": "cfgan", "side": "item"},
         )),
     ],
     ids=str,

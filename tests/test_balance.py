@@ -79,6 +79,7 @@ def test_fit_records_alpha_and_the_refit_keeps_the_chosen_one(small_split, game,
     np.testing.assert_allclose(model.weights.final.alpha, chosen, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_a_changed_weight_does_not_compile_the_epoch_anew(small_split):
     from gan_rec.train.epoch import epoch
 

@@ -113,6 +113,7 @@ def test_options_beside_a_config_win(run, tmp_path):
     assert models["adversarial"] == models["twin"], "alpha = 1 is the twin, bit for bit"
 
 
+@pytest.mark.long
 def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-c", killing("twin", 3), "train", "--config", run / "config.json", "--out", out]

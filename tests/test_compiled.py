@@ -39,6 +39,7 @@ def test_where_no_folder_can_be_made_none_is_kept(fresh):
     assert NAME not in os.environ
 
 
+@pytest.mark.long
 def test_a_command_leaves_its_programs_there(fresh):
     options = "train --dataset synthetic --recommender mf --dim 4 --epochs 1 --evaluate-every 1 --seeds 1 --quiet"
     command = [sys.executable, "-m", "gan_rec", *options.split(), "--no-refit", "--out", str(fresh / "run")]

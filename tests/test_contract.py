@@ -83,7 +83,7 @@ def _again(row, earlier):
     """One recommender plays every game, a second and those of labels their own one; all else is of the long lane."""
     game, recommender, adversary, options = row
     if (game, recommender) == ("embedding", "mf"):
-        return adversary in ("fgsm", "pgd", "attention") and ("norm", "linf") in options
+        return not {"norm", "loss"}.isdisjoint(dict(options))
     another = game in ("apr", "hard-negative", "advinfonce", "irgan") and recommender != "mf"
     more = ("tuned-text-classifier", "mult-vae", "lightgcn", "two-tower", "hybrid")
     return another or (game, recommender) in earlier or recommender in more

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import later
 
 import gan_rec
 from gan_rec.adversaries import Generator
@@ -20,9 +21,9 @@ MODELS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
+@pytest.fixture(scope="module", params=["mf", "ae", *map(later, ("item side", "graph"))])
 def model(request, small_split):
-    recommender, options = request.param
+    recommender, options = MODELS[request.param]
     return gan_rec.fit(small_split, recommender=recommender, progress=False, **OPTIONS | {"alpha": 1.0} | options)
 
 

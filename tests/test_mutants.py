@@ -203,6 +203,7 @@ def weight_zero_leaves_a_trace(case):
     case.game = turned_into(Broken, case.game)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTANTS)
 def test_contract_goes_red(name, tmp_path):
     check, break_it, case, options = MUTANTS[name]

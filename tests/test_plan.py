@@ -30,6 +30,7 @@ def test_a_step_on_whole_tables_does():
     assert many.moved > 6 * many.tables
 
 
+@pytest.mark.long
 def test_size_chooses_the_updates():
     assert plan(settings(adversary="fgm"), 1000, 1000).updates == "dense"
     assert plan(settings(adversary="fgm"), 10**6, 1000).updates == "lazy-adam"
@@ -69,6 +70,7 @@ def test_what_cannot_be_planned_is_told(options, sizes, message):
         plan(settings(**options), *sizes)
 
 
+@pytest.mark.long
 def test_the_command_simulates_the_mesh():
     command = "plan --users 1000000 --items 3000000 --mesh data=2,model=4 --dim 8 --batch-size 64 --adversary fgm"
     run = [sys.executable, "-m", "gan_rec", *command.split(), "--format", "json", "--chips", *CHIPS]

@@ -19,9 +19,14 @@ EIGHT = "--xla_force_host_platform_device_count=8"
 FOUR = "--xla_force_host_platform_device_count=4"
 # 301 users and 199 items cannot be split evenly; a batch is a third of the pairs.
 GAME = (
-    "--dataset {data} --recommender mf --loss bpr --dim 8 --batch-size 240 --seeds 2 --evaluate-every 2 --noise 2 "
+    "--dataset {data} --recommender mf --dim 8 --seeds 2 --evaluate-every 2 --noise 2 "
     "--hidden 4 --quiet --select-on NDCG@5 --k 5"
 ).split()
+KINDS = {
+    "dense": "--loss bpr --table-updates dense --batch-size 240".split(),
+    "lazy-adam": "--loss bpr --table-updates lazy-adam --batch-size 240".split(),
+    "chunks": "--loss softmax --softmax-scores chunks --batch-size 60".split(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +59,31 @@ def losses(run) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
-    """20 steps of each game, on one device: rows of tables alone, or all of them."""
+    """20 steps of each game, on one device: all of the tables or rows alone, and the softmax of all items at once."""
     runs = {}
-    for updates in ("dense", "lazy-adam"):
-        out = tmp_path_factory.mktemp("alone") / updates
-        finish(start([*game(data), "--table-updates", updates, "--epochs", 4, "--out", out]))
-        runs[updates] = out
+    for kind in KINDS:
+        out = tmp_path_factory.mktemp("alone") / kind
+        options = ["dense" if option == "chunks" else option for option in game(data, kind)]
+        finish(start([*options, "--epochs", 4, "--out", out]))
+        runs[kind] = out
     return runs
 
 
-def game(data) -> list[str]:
-    return [part.format(data=data) for part in GAME]
+def game(data, kind="dense") -> list[str]:
+    return [part.format(data=data) for part in GAME] + KINDS[kind]
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("mesh", "updates"), [("data=2,model=4", "dense"), ("data=4,model=2", "lazy-adam"), ("model=8", "lazy-adam")]
-)
-def test_eight_devices_learn_what_one_does(data, alone, tmp_path, mesh, updates):
-    finish(
-        start(
-            [*game(data), "--table-updates", updates, "--epochs", 4, "--out", tmp_path / "run", "--mesh", mesh], EIGHT
-        )
-    )
-    expected = losses(alone[updates])
+    ("mesh", "kind"),
+    [
+        ("data=2,model=4", "dense"), ("data=4,model=2", "lazy-adam"), ("model=8", "lazy-adam"),
+        ("data=2,model=4", "chunks"),
+    ],
+)  # fmt: skip
+def test_eight_devices_learn_what_one_does(data, alone, tmp_path, mesh, kind):
+    finish(start([*game(data, kind), "--epochs", 4, "--out", tmp_path / "run", "--mesh", mesh], EIGHT))
+    expected = losses(alone[kind])
     assert len(expected) >= 16
     np.testing.assert_allclose(losses(tmp_path / "run"), expected, atol=1e-4)
 
@@ -133,6 +139,7 @@ def test_where_one_process_is_killed_the_other_ends_and_the_run_goes_on_elsewher
     assert sorted({row["epoch"] for row in rows})[: kept + 5] == list(range(1, kept + 6))
 
 
+@pytest.mark.long
 def test_a_checkpoint_is_read_bit_for_bit_on_another_mesh(tmp_path):
     code = f"""
 import os

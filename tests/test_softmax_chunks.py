@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import interactions
+from conftest import interactions, later
 from flax import nnx
 from jax.test_util import check_grads
 
@@ -24,6 +24,7 @@ from gan_rec.games.chunks import ChunkedLoss
 from gan_rec.games.embedding import DATA_FIELDS, META_FIELDS
 from gan_rec.random import bernoulli_bytes
 from gan_rec.recommenders import MatrixFactorization
+from gan_rec.recommenders.text import TextVectors
 from gan_rec.train.epoch import epoch, init
 
 U, N, B, SEEDS = 14, 51, 5, 2  # 7 bytes of items, which no even number of bytes divides
@@ -60,7 +61,7 @@ jax.tree_util.register_dataclass(Whole, DATA_FIELDS, META_FIELDS)
 
 def cast(recommender: str, adversary: str, **options):
     """Game in chunks of 16 items, the same held whole, schedule and makers."""
-    own = {} if recommender in ("mf", "lightgcn") else {"dropout": 0.0}
+    own = {"dropout": 0.0} if recommender in ("autoencoder", "mult-vae") else {}
     own |= {"bias": True} if recommender == "mf" else {}
     settings = Settings(
         **{"recommender": recommender, "adversary": adversary, "loss": "softmax", "dim": 4, "batch_size": B}
@@ -69,7 +70,8 @@ def cast(recommender: str, adversary: str, **options):
     ).resolved()
     game = replace(players.make_game(settings), chunk=10)
     fields = {name: getattr(game, name) for name in (*DATA_FIELDS, *META_FIELDS)}
-    makers = players.make_recommender(settings, U, N), players.make_adversary(settings, U, N)
+    vectors = TextVectors(np.random.default_rng(0).standard_normal((N, 3)))
+    makers = players.make_recommender(settings, U, N, vectors), players.make_adversary(settings, U, N)
     return game, Whole(**fields), players.make_schedule(settings), makers
 
 
@@ -80,13 +82,14 @@ MORE = [
     ("mf", "clipped-noise", {}), ("mf", "fgsm", {}), ("mf", "fgm", {"radii": "by-loss"}),
     ("mf", "fgm", {"feeding": "alternate"}), ("mf", "pgd", {"norm": "linf"}), ("mf", "free", {}),
     ("lightgcn", "generator", {}), ("lightgcn", "vat", {"xi": 0.5}), ("autoencoder", "kl-dro", {}),
-    ("mult-vae", "fgm", {}),
+    ("mult-vae", "fgm", {}), ("two-tower", "fgm", {}), ("two-tower", "generator", {"reads": "text"}),
+    ("hybrid", "fgm", {}),
 ]  # fmt: skip
 
 
 def cases(*quick):
     """All of them, those that are not `quick` in the long lane."""
-    return [case if case in quick else pytest.param(*case, marks=pytest.mark.long) for case in FEW + MORE]
+    return [case if case in quick else later(*case) for case in FEW + MORE]
 
 
 def assert_close(a, b, **how):
@@ -114,7 +117,7 @@ def test_loss_and_gradients_of_both_players_are_the_dense_ones(recommender, adve
     assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("recommender", "adversary", "options"), cases(MORE[0]))
+@pytest.mark.parametrize(("recommender", "adversary", "options"), cases(("mf", "fgm", {"radii": "by-loss"})))
 def test_an_epoch_is_the_dense_one(recommender, adversary, options):
     game, dense, schedule, makers = cast(recommender, adversary, epsilon=0.3, **options)
     keys = jax.random.split(KEY, SEEDS)
@@ -208,10 +211,10 @@ def test_bits_are_drawn_one_by_one():
 @pytest.mark.parametrize(
     ("kind", "recommender", "adversary"),
     [
-        ("bitmap", "autoencoder", "generator"),
-        pytest.param("lists", "autoencoder", "generator", marks=pytest.mark.long),
-        pytest.param("bitmap", "mf", "fgm", marks=pytest.mark.long),
-        pytest.param("bitmap", "mf", "vat", marks=pytest.mark.long),
+        ("bitmap", "mf", "fgm"),
+        later("bitmap", "mf", "vat"),
+        later("bitmap", "autoencoder", "generator"),
+        later("lists", "autoencoder", "generator"),
     ],
     indirect=["kind"],
 )
@@ -274,7 +277,7 @@ def test_chunks_where_there_can_be_none_are_refused(options, message):
 
 @pytest.mark.parametrize(
     ("recommender", "seeds"),
-    [("mf", 1), pytest.param("mf", 2, marks=pytest.mark.long), pytest.param("lightgcn", 2, marks=pytest.mark.long)],
+    [("mf", 1), later("mf", 2), later("lightgcn", 2)],
 )
 def test_a_training_in_chunks_and_its_probe_are_the_dense_ones(small_split, monkeypatch, recommender, seeds):
     monkeypatch.setattr(scale.choices, "CHUNK_SCORES", 0)  # 8 items, the least

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import checkerboard
+from conftest import checkerboard, later
 from optax import ScaleByAdamState
 
 import gan_rec
@@ -49,9 +49,9 @@ def found(state, kind):
     return next(part for part in parts if isinstance(part, kind))
 
 
-@pytest.mark.parametrize("game", [pytest.param("embedding", marks=pytest.mark.long), "apr"])
+@pytest.mark.parametrize("game", [later("embedding"), "apr"])
 @pytest.mark.parametrize(
-    "options", [{"adversary": "fgm"}, {"adversary": "vat"}, {"moves": "simultaneous"}, {"bias": True}]
+    "options", [{"adversary": "fgm"}, later({"adversary": "vat"}), later({"moves": "simultaneous"}), {"bias": True}]
 )
 def test_lazy_adam_is_adamw_where_every_row_is_in_the_batch(game, options):
     options = ALL_ROWS | {"game": game} | options
