@@ -82,7 +82,7 @@ MORE = [
     ("mf", "clipped-noise", {}), ("mf", "fgsm", {}), ("mf", "fgm", {"radii": "by-loss"}),
     ("mf", "fgm", {"feeding": "alternate"}), ("mf", "pgd", {"norm": "linf"}), ("mf", "free", {}),
     ("lightgcn", "generator", {}), ("lightgcn", "vat", {"xi": 0.5}), ("autoencoder", "kl-dro", {}),
-    ("mult-vae", "fgm", {}), ("two-tower", "fgm", {}), ("two-tower", "generator", {"reads": "text"}),
+    ("mult-vae", "fgm", {}), ("two-tower", "fgm", {}), ("two-tower", "fgm", {"reads": "text"}),
     ("hybrid", "fgm", {}),
 ]  # fmt: skip
 
