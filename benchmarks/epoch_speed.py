@@ -50,7 +50,7 @@ class Options:
     """Which of mf, mf-sampled-softmax, lightgcn, mult-vae, autoencoder, autoencoder-fgm, autoencoder-free, apr, cfgan,
     cfgan-item, irgan, hard-negative, advinfonce."""
     seeds: tuple[int, ...] = (1, 4)
-    """How many seeds in one program."""
+    """How many seeds side by side."""
     repeats: int = 7
     """Timed epochs of each."""
     threads: int | None = None

@@ -47,7 +47,7 @@ def top_k(lines: list[dict]) -> list[str]:
 
 
 def seeds(lines: list[dict]) -> list[str]:
-    """An epoch of several seeds in one program over that of one."""
+    """An epoch of several seeds over that of one."""
     one = {line["case"]: line["seconds_median"] for line in lines if line["seeds"] == 1}
     rows = [
         [f"`{line['case']}`", str(line["seeds"]),

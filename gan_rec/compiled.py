@@ -11,12 +11,14 @@ from gan_rec.files import cache_folder
 def keep_compiled() -> None:
     """Let JAX keep what it compiles in the cache folder; must come before JAX is imported.
 
-    Nothing changes where `JAX_COMPILATION_CACHE_DIR` is set, or the folder cannot be made.
+    Nothing changes where `JAX_COMPILATION_CACHE_DIR` is set, or the folder cannot be made or written to.
     """
     folder = cache_folder() / "compiled" / _processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
+        return
+    if not os.access(folder, os.W_OK):
         return
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")

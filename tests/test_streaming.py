@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_sharding import FOUR, finish, free_port, start
 
@@ -277,16 +278,23 @@ def test_a_run_learns_and_recommends_what_a_user_has_not_seen(
     assert again == pytest.approx(json.loads((out / "results.json").read_text())["models"]["twin"]["NDCG@5"]["mean"])
 
 
-def test_popularity_counts_all_rows(folder, pairs):
-    split = gan_rec.split(gan_rec.load(folder))
-    np.testing.assert_array_equal(split.train.item_counts(), np.bincount(pairs["item"], minlength=ITEMS))
+def test_popularity_counts_the_rows_of_its_part(tmp_path, pairs):
+    twice = pd.concat([pairs, pairs[::2]])
+    split = gan_rec.split(gan_rec.load(write(tmp_path / "twice", [twice])))
+    for part in (split.train, split.train_and_valid()):
+        items = np.concatenate([items for _, items in part.scan()])
+        np.testing.assert_array_equal(part.item_counts(), np.bincount(items, minlength=ITEMS))
+        assert len(part) == len(items) < len(twice)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recommender": "autoencoder"}, "need recommender 'mf'"), ({"loss": "softmax"}, "a loss over pairs"),
-        ({"side": "item", "recommender": "mf"}, "side 'item'"), ({"balance": "gradient"}, "balance 'gradient'"),
+        ({"recommender": "autoencoder"}, "recommender 'mf', got 'autoencoder'"),
+        ({"recommender": "mix"}, "recommender 'mf', got 'mix'"),
+        ({"loss": "softmax"}, "a loss over pairs, got 'softmax'"),
+        ({"game": "apr", "adversary": "accumulated"}, "no other rows than those of the batch, got 'accumulated'"),
+        ({"balance": "gradient"}, "balance 'fixed', got 'gradient'"),
     ],
 )  # fmt: skip
 def test_what_needs_all_data_at_once_is_refused(folder, options, message):
@@ -303,6 +311,7 @@ def test_what_needs_all_data_at_once_is_refused(folder, options, message):
         (["train", "--min-user", "5"], "min_user is not possible with streamed"),
         (["train", "--buffer", "0"], "buffer must be at least 1"),
         (["train", "--recommender", "autoencoder"], "need recommender 'mf'"),
+        (["train", "--table-updates", "row-adagrad", "--loss", "softmax"], "table_updates 'row-adagrad' needs"),
         (["compare", "--models", "ease"], "a search is not possible with streamed"),
         (["train", "--user-column", "who"], "has no column 'who'"),
     ],
@@ -331,6 +340,62 @@ def test_files_that_do_not_fit_are_told(tmp_path, pairs):
     (broken / "part-1.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="cannot read .*part-1.parquet as Parquet"):
         gan_rec.load(broken)
+
+
+def test_whole_numbers_of_any_kind_are_the_same_ids(tmp_path, pairs):
+    halves = cut(pairs.assign(user=pairs["user"] + 2**60), 2)
+    data = gan_rec.load(write(tmp_path / "kinds", [halves[0], halves[1].astype({"user": np.uint64, "item": np.int8})]))
+    assert data.users.values.tolist() == [2**60 + user for user in range(USERS)]
+    too_large = halves[0].assign(user=np.uint64(2**63) + np.arange(len(halves[0]), dtype=np.uint64))
+    with pytest.raises(UserError, match=r"column 'user' has whole numbers from 2\*\*63 on; allowed"):
+        gan_rec.load(write(tmp_path / "large", [too_large]))
+
+
+def test_an_empty_text_is_no_id(tmp_path):
+    frame = pd.DataFrame({"user": ["a", "", "b", "a"], "item": ["x", "x", "y", ""]})
+    data = gan_rec.load(write(tmp_path / "texts", [frame]))
+    assert (data.n_users, data.n_items, data.n_pairs) == (2, 2, 2)
+
+
+def test_columns_within_columns_and_files_without_rows_do_not_matter(tmp_path, pairs):
+    where = write(tmp_path / "nested", [pairs[:0].astype(object), pairs.assign(about=[{"user": 7}] * len(pairs))[
+        ["about", "user", "item"]]])  # fmt: skip
+    assert gan_rec.load(where).n_users == USERS
+
+
+def test_what_is_in_the_folder_beside_is_told(tmp_path, pairs):
+    where = write(tmp_path / "beside", [pairs])
+    (where / "more.csv").write_text("user,item\n1,2\n")
+    (where / "_SUCCESS").touch()
+    (where / "2024").mkdir()
+    assert "not read: 2024, more.csv" in gan_rec.load(where).notes
+
+
+def test_files_of_several_parts_are_not_stirred_together(tmp_path, pairs):
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        pairs.to_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(UserError, match=r"files of several parts \(test-00000-of-00001.parquet, train-"):
+        gan_rec.load(tmp_path)
+
+
+def test_two_columns_of_one_name_are_told(tmp_path, pairs):
+    where = write(tmp_path / "double", [])
+    columns = [pa.array(pairs[name]) for name in ("user", "item", "item")]
+    pq.write_table(pa.table(columns, names=["user", "item", "item"]), where / "a.parquet")
+    with pytest.raises(UserError, match="has 2 columns named 'item'"):
+        gan_rec.load(where)
+
+
+def test_a_buffer_of_nothing_is_passed_over(tmp_path, pairs, monkeypatch):
+    """All of the file is below the bound: as where files are sorted by rating."""
+    monkeypatch.setattr(streamed.StreamedDataset, "groups_in_buffer", 1)
+    where = write(tmp_path / "sorted", [pairs.assign(rating=5), pairs[: 2 * GROUP].assign(rating=1)])
+    split = gan_rec.split(gan_rec.load(where, positive_from=4))
+    assert any(sum(len(users) for users, _ in groups) == 0 for groups in Buffers(split.train).of_pass(0))
+    trainer = training(settings(epochs=1, refit=False), split, (last := Stops(-1),))
+    found = trainer.fit(split.train, split.valid).selected
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    assert 0.5 < last.rows[0]["data_loss"] < 0.8  # about log 2
 
 
 def test_a_buffer_smaller_than_a_row_group_is_refused(tmp_path):

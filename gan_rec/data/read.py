@@ -143,7 +143,10 @@ def _part_files(folder: Path) -> dict[str, Path]:
             found[part] = file
     for part in ("train", "test"):
         if part not in found:
-            raise UserError(f"{folder} has no {part} file; a fixed split is train.*, test.* and perhaps valid.*")
+            raise UserError(
+                f"{folder} has no {part} file; a fixed split is train.*, test.* and perhaps "
+                "valid.*, and files in folders within it are not read"
+            )
     return {part: found[part] for part in ("train", "valid", "test") if part in found}
 
 

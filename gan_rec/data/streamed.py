@@ -115,7 +115,9 @@ def open_streamed(folder: Path, columns: Columns, *, positive_from: float | None
             tally.add(column)
     users, items = users.ids(), items.ids()
     if min(len(users), len(items)) < 2:
-        raise UserError(f"{folder} has {len(users)} users and {len(items)} items; at least 2 of each are needed")
+        bound = "" if positive_from is None else f" with a rating of {positive_from:g} or more"
+        has = f"{len(users)} users and {len(items)} items in {count(files.rows, 'row')}{bound}"
+        raise UserError(f"{folder} has {has}; at least 2 of each are needed")
     found, notes = StreamedDataset(folder.name, files, users, items, buffer, ()), list(files.notes)
     if left_out := files.rows - found.n_pairs:
         why = "" if positive_from is None else f", or with a rating below {positive_from:g},"
@@ -130,10 +132,15 @@ def open_streamed(folder: Path, columns: Columns, *, positive_from: float | None
 def refuse_streamed(data: Any, what: str) -> None:
     """Raise UserError if a data set, or the train part of a split, is streamed where `what` needs all of it at hand."""
     if isinstance(data, StreamedDataset | StreamedInteractions):
-        raise UserError(
-            f"{what} is not possible with streamed interactions; where they fit into memory, one Parquet file is read "
-            "as a whole"
-        )
+        raise needs_all_at_hand(what)
+
+
+def needs_all_at_hand(what: str) -> UserError:
+    """That `what` is not possible with streamed interactions."""
+    return UserError(
+        f"{what} is not possible with streamed interactions; where they fit into memory, one Parquet file is read as a "
+        "whole"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +175,7 @@ class StreamedInteractions:
         held_out: which of its pairs are not among these.
         at_hand: pairs of the users who are evaluated, of the parts that are `kept`, with all ids.
         kept: TRAIN, and with VALID also validation pairs.
-        n: how many pairs these are.
+        rows: in how many rows of TRAIN, and of VALID, each item stands, `[2, I]`.
         digest: of all of them.
     """
 
@@ -176,15 +183,15 @@ class StreamedInteractions:
     held_out: HeldOut
     at_hand: Interactions
     kept: tuple[int, ...]
-    n: int
+    rows: Int[np.ndarray, "2 I"]
     digest: str
     candidates: None = None
 
     def __len__(self) -> int:
-        return self.n
+        return int(self.item_counts().sum())
 
     def __repr__(self) -> str:
-        return f"StreamedInteractions({self.n:,} pairs, {self.n_users:,} users, {self.n_items:,} items)"
+        return f"StreamedInteractions({len(self):,} pairs, {self.n_users:,} users, {self.n_items:,} items)"
 
     @property
     def n_users(self) -> int:
@@ -216,14 +223,14 @@ class StreamedInteractions:
         return self.digest
 
     def item_counts(self) -> Int[np.ndarray, " I"]:
-        """In how many rows each item stands; also in those of the held-out parts, which are a small part of all."""
-        return self.dataset.items.counts
+        """In how many of these rows each item stands."""
+        return self.rows[list(self.kept)].sum(axis=0, dtype=np.int64)
 
     def concat(self, other: Interactions) -> "StreamedInteractions":
         """These and the validation part."""
         kept = (TRAIN, VALID)
         joined = hashlib.sha256(f"{self.digest} {other.sha256()}".encode()).hexdigest()
-        return replace(self, at_hand=self.at_hand.concat(other), kept=kept, n=self.n + len(other), digest=joined)
+        return replace(self, at_hand=self.at_hand.concat(other), kept=kept, digest=joined)
 
     def read(self, number: int) -> Pairs:
         """The pairs of a row group that are among these."""
@@ -250,7 +257,7 @@ class StreamedInteractions:
         Exact where a bit for every user and item is not too much, else a filter that takes some other pairs for known
         ones, see `gan_rec.data.bloom`; where these would be more than half of them, it knows none.
         """
-        builder = _builder(self.n, self.dataset)
+        builder = _builder(len(self), self.dataset)
         for users, items in self.scan() if builder.is_of_use else ():
             builder.add(users, items)
         return builder.membership()
@@ -280,14 +287,14 @@ def split_streamed(dataset: StreamedDataset, method: str | None, test: float, va
     chosen = np.zeros(dataset.n_users, bool)
     chosen[np.random.default_rng(seed).choice(dataset.n_users, n, replace=False)] = True
     held_out = HeldOut(chosen, (1 - test) * valid, test, seed)
-    parts, digest, n_train = _survey(dataset, held_out)
-    for name, part in zip(("train", "validation", "test"), (n_train, len(parts[VALID]), len(parts[TEST])), strict=True):
-        if not part:
+    parts, digest, rows = _survey(dataset, held_out)
+    train = StreamedInteractions(dataset, held_out, parts[TRAIN], (TRAIN,), rows, digest)
+    for name, part in zip(("train", "validation", "test"), (train, parts[VALID], parts[TEST]), strict=True):
+        if not len(part):
             raise UserError(f"the random split of {dataset.name} leaves no {name} interaction: there are too few")
-    train = StreamedInteractions(dataset, held_out, parts[TRAIN], (TRAIN,), n_train, digest)
     notes = (
         f"validation and test are interactions of {n:,} users; of all others every interaction is in train",
-        _builder(n_train, dataset).note(),
+        _builder(len(train), dataset).note(),
     )
     return Split(dataset.name, "random", train, parts[VALID], parts[TEST], notes)
 
@@ -298,21 +305,22 @@ def _builder(n_pairs: int, dataset: StreamedDataset) -> "BitmapBuilder | BloomBu
     return make_builder(n_pairs, dataset.n_users, dataset.n_items)
 
 
-def _survey(dataset: StreamedDataset, held_out: HeldOut) -> tuple[list[Interactions], str, int]:
-    """The pairs of the evaluated users by part, a digest of those for training, and how many these are."""
-    found, total, n_train = [[], [], []], np.zeros((), np.uint64), 0
+def _survey(dataset: StreamedDataset, held_out: HeldOut) -> tuple[list[Interactions], str, Int[np.ndarray, "2 I"]]:
+    """The pairs of the evaluated users by part, a digest of those for training, and the rows of each item, by part."""
+    found, total, n_rows = [[], [], []], np.zeros((), np.uint64), np.zeros((2, dataset.n_items), np.int32)
     for users, items in dataset.scan():
         parts, own = held_out.parts(users, items), held_out.chosen[users]
         train = parts == TRAIN
         # A sum, so that the order of rows and files does not matter.
         total += hashes(users[train], items[train], 0).sum(dtype=np.uint64)
-        n_train += int(train.sum())
+        for part in (TRAIN, VALID):
+            np.add.at(n_rows[part], items[parts == part], 1)
         for part in (TRAIN, VALID, TEST):
             rows = own & (parts == part)
             found[part].append((users[rows], items[rows]))
     whole = [_together(dataset, pairs) for pairs in found]
     ids = Interactions(*[np.zeros(0, np.int32)] * 2, dataset.users.values, dataset.items.values).sha256()
-    return whole, hashlib.sha256(f"{ids} {n_train} {total}".encode()).hexdigest(), n_train
+    return whole, hashlib.sha256(f"{ids} {n_rows[TRAIN].sum()} {total}".encode()).hexdigest(), n_rows
 
 
 def _together(dataset: StreamedDataset, found: list[Pairs]) -> Interactions:

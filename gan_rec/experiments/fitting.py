@@ -81,6 +81,8 @@ def training(
         UserError: settings, data and mesh do not go together.
     """
     players.check_split(settings, split)
+    if settings.recommender == "mix" and isinstance(split.train, StreamedInteractions):
+        raise UserError("streamed interactions need recommender 'mf', got 'mix'")
     if settings.recommender == "mix":
         users, items = (training(own, split, observers, store, mesh) for own in players.sides_of_mix(settings))
         linear = EDLAE(settings.edlae_l2, settings.edlae_dropout)

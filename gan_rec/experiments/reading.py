@@ -64,8 +64,9 @@ def read(options: DataOptions, settings: Settings | None, progress: Progress) ->
         UserError: the options ask for folds, the data are streamed, or as `load` and `split_of`.
     """
     _refuse_folds(options)
+    if data.is_streamed(options.dataset):
+        raise data.needs_all_at_hand("a search")
     dataset, splits = read_splits(options, settings, progress)
-    data.refuse_streamed(dataset, "a search")
     return dataset, splits[None]
 
 

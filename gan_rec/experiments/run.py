@@ -143,7 +143,7 @@ def most_accurate(settings: Settings, options: DataOptions, split: data.Split | 
         return settings.resolved()
     if options.split == "cold-items" and options.item_text is not None and settings.game in OF_TEXTS:
         return dataclasses.replace(settings, recommender="two-tower").resolved()
-    if split is not None and isinstance(split.train, data.StreamedInteractions):
+    if data.is_streamed(options.dataset):
         return dataclasses.replace(settings, recommender="mf").resolved()
     if _against_mix(settings, options, split) is None:
         return dataclasses.replace(settings, recommender="mix").resolved()
@@ -154,7 +154,7 @@ def _against_mix(settings: Settings, options: DataOptions, split: data.Split | N
     """Why `mix` is not to play where no recommender is named; None if it is."""
     if any(getattr(settings, name) is not None for name in OF_MIX):  # so nothing else is meant
         return None
-    if split is not None and isinstance(split.train, data.StreamedInteractions):
+    if data.is_streamed(options.dataset):
         return "the interactions are streamed"
     if split is not None and max(split.train.n_users, split.train.n_items) > MOST_OF_MIX:
         return f"there are more than {MOST_OF_MIX:,} users or items"

@@ -70,14 +70,17 @@ def streamed(settings: Settings, train: StreamedInteractions, parts: dict[str, A
     Raises:
         UserError: it would need more of the data at once than a buffer.
     """
-    if not sparse.fits(parts["game"], parts["make_recommender"]) or settings.side == "item":
-        raise UserError(
-            "streamed interactions need recommender 'mf', a loss over pairs, and an adversary that keeps nothing of "
-            f"other rows than those of the batch; got recommender {settings.recommender!r} in game {settings.game!r} "
-            f"with loss {settings.loss!r}, adversary {settings.adversary!r} and side {settings.side!r}"
-        )
-    if settings.balance != "fixed":
-        raise UserError(f"balance {settings.balance!r} is not possible with streamed interactions; allowed: fixed")
+    game = parts["game"]
+    for fails, need, got in (
+        (settings.recommender != "mf", "recommender 'mf'", settings.recommender),
+        (settings.side == "item", "side 'user'", settings.side),
+        (getattr(game, "of_users", False), "a loss over pairs", settings.loss),
+        (not sparse.fits(game, parts["make_recommender"]), "an adversary that needs no other rows than those of the "
+         "batch", settings.adversary),
+        (settings.balance != "fixed", "balance 'fixed'", settings.balance),
+    ):  # fmt: skip
+        if fails:
+            raise UserError(f"streamed interactions need {need}, got {got!r}")
     task = StreamedRanking(seed=settings.seed)
     rounds = task.on_device(train).n
     # In a pass the average moves as often as there are buffers, and in all as far as in an epoch.

@@ -252,7 +252,7 @@ class Settings:
     refit: bool = True
     """Train anew on train + validation for the chosen number of epochs."""
     seeds: int = 3
-    """How many seeds are trained, all in one program."""
+    """How many seeds are trained, side by side."""
     seed: int = 0
     """The first seed; the others follow it."""
     checkpoint_every: int = 20

@@ -63,10 +63,13 @@ class StreamedTraining(Training):
         following = (self._buffer(buffers, groups, known) for groups in buffers.of_pass(number - 1, first))
         positives, saved = next(following), time.monotonic()
         for place in range(first + 1, self.rounds + 1):
-            state, metrics = epoch_of_seeds(progress.state, positives, game, schedule, keys)
-            share = int(positives.n_pairs) / total
+            n_pairs = int(positives.n_pairs)
+            if n_pairs:
+                state, metrics = epoch_of_seeds(progress.state, positives, game, schedule, keys)
+            else:  # perhaps no row of it is positive
+                state, metrics = progress.state._replace(epoch=progress.state.epoch + 1), self._no_sums()
             positives = next(following, None)  # is read while the device plays
-            sums = _added(progress.sums, jax.block_until_ready(metrics), share)
+            sums = _added(progress.sums, jax.block_until_ready(metrics), n_pairs / total)
             progress = progress._replace(state=state, sums=sums)
             if place == self.rounds:
                 break
