@@ -58,7 +58,7 @@ class TwoTower(nnx.Module):
         """User representations `[B, D]` from 0/1 histories; entries are dropped only if a `key` is given."""
         seen = bag(history, self.dropout, key)
         if self.reads == "text":
-            seen = seen @ self.vectors.values
+            seen = seen @ jnp.asarray(self.vectors.values)
         return jnp.tanh(seen @ self.input_embedding[...] + self.hidden_bias[...])
 
     def items(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
