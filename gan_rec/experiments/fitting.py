@@ -3,13 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import pandas as pd
 
 from gan_rec.adversaries import ATTACKS
-from gan_rec.data import Split, StreamedInteractions
+from gan_rec.data import Interactions, Split, StreamedInteractions
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_ranking
@@ -160,14 +160,9 @@ def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -
     Raises:
         UserError: `on` or a cut-off is not allowed.
     """
-    split, how = fitted.split, {"side": fitted.side, "beyond_accuracy": True}
-    if on == "validation":
-        selected = fitted.weights.selected.recommender
-        return evaluate_ranking(selected, to_device(split.train), split.valid, tuple(ks), **how)
-    if on != "test":
-        raise UserError(f"unknown part {on!r}; allowed: test, validation")
-    known = to_device(split.train_and_valid())
-    return evaluate_ranking(fitted.weights.final.recommender, known, split.open_test(), tuple(ks), **how)
+    part = part_of(fitted, on)
+    how = {"side": fitted.side, "beyond_accuracy": True}
+    return evaluate_ranking(part.recommenders, to_device(part.known), part.truth, tuple(ks), **how)
 
 
 def evaluate_attacked(
@@ -185,22 +180,47 @@ def evaluate_attacked(
     Raises:
         UserError: `attack`, `on` or a cut-off is not allowed.
     """
-    split = fitted.split
     if isinstance(attack, str):
         choices.one_of("attack", attack, ATTACKS)
         attack = ATTACKS[attack]()
-    if on not in ("test", "validation"):
+    part = part_of(fitted, on)
+    return damage.evaluate_attacked(
+        part.recommenders, attack, to_device(part.known), part.truth, tuple(ks), jax.random.key(fitted.settings.seed),
+        radius=radius, **attacked_how(fitted),
+    )  # fmt: skip
+
+
+class Part(NamedTuple):
+    """What a part of a split is measured with."""
+
+    recommenders: Any  # weights with a leading axis of S
+    known: Interactions
+    truth: Interactions
+
+
+def part_of(fitted: Fitted, on: str) -> Part:
+    """The weights that have not seen a part, what they may know, and its pairs.
+
+    Args:
+        fitted: a trained model.
+        on: "test" or "validation".
+
+    Raises:
+        UserError: another part.
+    """
+    split, weights = fitted.split, fitted.weights
+    if on == "validation":
+        return Part(weights.selected.recommender, split.train, split.valid)
+    if on != "test":
         raise UserError(f"unknown part {on!r}; allowed: test, validation")
-    known, weights = split.train, fitted.weights.selected
-    if on == "test":
-        known, weights = split.train_and_valid(), fitted.weights.final
-    truth = split.open_test() if on == "test" else split.valid
+    return Part(weights.final.recommender, split.train_and_valid(), split.open_test())
+
+
+def attacked_how(fitted: Fitted) -> dict[str, Any]:
+    """The loss, norm and side that `gan_rec.robustness.damage.move_rows` attacks a model with."""
     settings = fitted.settings
     loss = settings.loss or choices.RECOMMENDERS[settings.recommender].training["loss"]
-    return damage.evaluate_attacked(
-        weights.recommender, attack, to_device(known), truth, tuple(ks), jax.random.key(settings.seed),
-        radius=radius, loss=loss, norm=settings.norm or "l2", side=fitted.side,
-    )  # fmt: skip
+    return {"loss": loss, "norm": settings.norm or "l2", "side": fitted.side}
 
 
 def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluation:

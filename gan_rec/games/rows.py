@@ -65,6 +65,13 @@ class RowLoss:
             return losses.softmax_rows(scores, self.batch.targets, self.candidates(scores))
         return PAIRWISE_ROWS[self.name](scores[:, 0], scores[:, 1:])
 
+    def by_user(self, users: Float[Array, "U D"], items: Float[Array, "I D"]) -> Float[Array, " U"]:
+        """The loss of each user of whole tables, of pairs the sum."""
+        rows = self.by_row(users, items)
+        if self.name == "softmax":
+            return rows
+        return jax.ops.segment_sum(rows, self.batch.users, users.shape[0])
+
     def worst_case(self, users, items, radius) -> Float[Array, ""]:
         """The loss with the weights of users (of pairs, in losses over pairs) that raise it most; see the function."""
         rows = self.by_row(users, items)

@@ -1,6 +1,7 @@
 """Damage to the ranking: what becomes of a trained model's metrics when its rows are moved."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from gan_rec.adversaries.ball import everywhere
+from gan_rec.adversaries.ball import Ball
 from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives
 from gan_rec.evaluation.evaluate import Evaluation, evaluate_ranking
@@ -17,6 +18,8 @@ from gan_rec.games.rows import RowLoss
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
 
+ROWS = ("both", "users", "items")
+GOALS = ("list", "loss")
 _MOST_PAIRS = 2**17  # that the attacked loss is over
 
 
@@ -41,6 +44,14 @@ class Moved(nnx.Module):
         return self.inner.score(users, items)
 
 
+class Attacked(NamedTuple):
+    """S recommenders after an attack, with users as users, their rows before, and what it did to their loss."""
+
+    clean_rows: tuple[Float[Array, "S U D"], Float[Array, "S I D"]]
+    moved: Moved
+    losses: Float[Array, " S"]  # of the moved rows
+
+
 def evaluate_attacked(
     recommenders,
     adversaries,
@@ -48,40 +59,63 @@ def evaluate_attacked(
     truth: Interactions,
     ks: tuple[int, ...],
     key,
+    **how,
+) -> Evaluation:
+    """Rank with rows that an adversary has moved by at most `radius` of their length.
+
+    Args:
+        recommenders, adversaries, known, key: see `move_rows`.
+        truth: held-out pairs.
+        ks: cut-offs.
+        how: see `move_rows`.
+    """
+    return evaluate_ranking(move_rows(recommenders, adversaries, known, key, **how).moved, known, truth, ks)
+
+
+def move_rows(
+    recommenders,
+    adversaries,
+    known: Positives,
+    key,
     *,
     radius: float | Float[Array, " S"],
     loss: str,
     norm: str = "l2",
     side: str = "user",
-) -> Evaluation:
-    """Rank with rows that an adversary has moved by at most `radius` of their length.
+    rows: str = "both",
+    goal: str = "loss",
+    k: int = 20,
+) -> Attacked:
+    """Let an adversary move rows by at most `radius` of their length.
 
-    The adversary raises the training loss on what is known (all users, or 131,072 pairs at the most), as whoever
-    attacks a deployed model could; it does not see what is held out. One perturbation of every user and item row
-    serves all of the ranking, as in He et al., SIGIR 2018, table 1.
+    With the goal "loss" it raises the training loss on what is known (all users, or 131,072 pairs at the most), as in
+    He et al., SIGIR 2018, table 1. With "list" it drives the K items that the model itself puts first out of each
+    user's list: it raises the cross-entropy of these under a softmax over all unseen items. Both are open to whoever
+    attacks a deployed model; neither sees what is held out. One perturbation of every user and item row serves all of
+    the ranking.
 
     Args:
         recommenders: weights with a leading axis of S.
         adversaries: S of them, or an attack without parameters.
         known: pairs known before; histories, mask, and what the loss is over.
-        truth: held-out pairs.
-        ks: cut-offs.
         key: for what the adversary draws.
         radius: of all rows; one, or one for each seed.
         loss: the recommender's loss, see `gan_rec.games.rows.LOSSES`.
         norm: "l2" or "linf".
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
+        rows: which may move, one of ROWS.
+        goal: what the adversary raises, one of GOALS.
+        k: of the goal "list".
     """
     recommenders = jax.vmap(lambda r: on_graph(r, known))(recommenders)
     if side != "user":
         recommenders = jax.vmap(lambda r: flip(r, known, side))(recommenders)
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     radii = jnp.broadcast_to(jnp.asarray(radius, jnp.float32), (n_seeds,))
+    how = {"loss": loss, "norm": norm, "rows": rows, "goal": goal, "k": k}
     if not jax.tree.leaves(adversaries):  # without a leaf nothing carries the axis of seeds
-        moved = _move_all(recommenders, None, known, key, radii, attack=_Frozen(adversaries), loss=loss, norm=norm)
-    else:
-        moved = _move_all(recommenders, adversaries, known, key, radii, attack=None, loss=loss, norm=norm)
-    return evaluate_ranking(moved, known, truth, ks)
+        return _move_all(recommenders, None, known, key, radii, attack=_Frozen(adversaries), **how)
+    return _move_all(recommenders, adversaries, known, key, radii, attack=None, **how)
 
 
 class _Frozen:
@@ -98,20 +132,36 @@ class _Frozen:
         return hash(self._same)
 
 
-@partial(jax.jit, static_argnames=("attack", "loss", "norm"))
-def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack, loss: str, norm: str):
+@partial(jax.jit, static_argnames=("attack", "loss", "norm", "rows", "goal", "k"))
+def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack, loss, norm, rows, goal, k):
     def move(recommender, adversary, radius):
         adversary = attack.attack if attack is not None else adversary
         draw_key, attack_key = jax.random.split(key)
-        batch = _whole(known, loss, draw_key, profile=getattr(adversary, "reads_history", False))
         ids = jnp.arange(known.n_users)
         history = known.history(ids) if recommender.reads_history else None
-        rows = recommender.users(ids, history), recommender.items()
-        ball = everywhere(radius, norm)
-        moved = adversary(RowLoss(recommender, batch, loss, rows, shared=True), *rows, attack_key, ball)
-        return Moved(recommender, *ball.project(tuple(moved), rows))
+        clean = recommender.users(ids, history), recommender.items()
+        ball = Ball(radius * (rows != "items"), radius * (rows != "users"), norm)
+        profile = getattr(adversary, "reads_history", False)
+        if goal == "list":
+            batch, name = _own_lists(recommender.score(*clean), known, k, profile=profile), "softmax"
+        else:
+            batch, name = _whole(known, loss, draw_key, profile=profile), loss
+        attacked = RowLoss(recommender, batch, name, clean, shared=True)
+        moved = ball.project(tuple(adversary(attacked, *clean, attack_key, ball)), clean)
+        return Attacked(clean, Moved(recommender, *moved), attacked(*moved))
 
     return jax.vmap(move, in_axes=(0, None if adversaries is None else 0, 0))(recommenders, adversaries, radii)
+
+
+def _own_lists(scores: Float[Array, "U I"], known: Positives, k: int, *, profile: bool) -> Batch:
+    """What a recommender puts first as what is to be found, among unseen items."""
+    ids = jnp.arange(known.n_users)
+    history = known.history(ids)
+    unseen = (1 - history) * (1.0 if known.candidates is None else known.candidates)
+    last = jax.lax.top_k(jnp.where(unseen > 0, scores, -jnp.inf), min(k, known.n_items))[0][:, -1:]
+    listed = jnp.where((scores >= last) & (unseen > 0), 1.0, 0.0)
+    seen = history if profile else None
+    return Batch(ids, history, listed, None, profile=seen, candidates=known.candidates)
 
 
 def _whole(known: Positives, loss: str, key, *, profile: bool) -> Batch:

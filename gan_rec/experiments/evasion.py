@@ -1,0 +1,310 @@
+"""Evasion: what attacks of growing radius do to a trained model's rankings, beside its twin's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from gan_rec.data import Interactions
+from gan_rec.data.sampling import Positives, to_device
+from gan_rec.errors import UserError
+from gan_rec.evaluation.evaluate import check_cutoffs
+from gan_rec.evaluation.significance import summary
+from gan_rec.experiments import choices, players
+from gan_rec.experiments.fitting import Fitted, Part, attacked_how, part_of
+from gan_rec.progress import Progress
+from gan_rec.robustness import train_generator
+from gan_rec.robustness.attackers import ATTACKERS, FGM, Given, PatientPGD
+from gan_rec.robustness.curves import Lists, areas, damage, lists_of
+from gan_rec.robustness.damage import GOALS, ROWS, Attacked, move_rows
+
+ATTACKS = (*ATTACKERS, "generator")
+LARGEST = 1.0  # radius that is tried: there a row can be moved to 0
+_POINTS = 5  # of a curve, beside 0
+_SLACK = 0.01  # of the clean metric, by which a stronger attack may do less before that is called broken
+
+
+@dataclass(frozen=True)
+class Evasion:
+    """Damage curves of several models, and what one model's attacks do to the others.
+
+    Args:
+        curves: a row for each model, attack, radius, seed: `NDCG@K`, `overlap@K`, `flips`, `loss`; radius 0 is clean.
+        transfer: a row for each model that was attacked along the steps of PGD on another ("made on"), radius and seed.
+        k: K.
+        notes: what was left out, and why.
+    """
+
+    curves: pd.DataFrame
+    transfer: pd.DataFrame
+    k: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """What damage is measured by."""
+        return f"NDCG@{self.k}"
+
+    @property
+    def attacks(self) -> list[str]:
+        """Those that were made."""
+        return list(dict.fromkeys(self.curves["attack"]))
+
+    def areas(self) -> pd.DataFrame:
+        """See `gan_rec.robustness.curves.areas`."""
+        return areas(self.curves, self.metric)
+
+    def ratios(self) -> dict[str, dict]:
+        """By attack the summary over seeds of the twin's area over the adversarial model's: how often less is lost."""
+        table = self.areas().pivot(index=["attack", "seed"], columns="model", values="area")
+        if not {"adversarial", "twin"} <= set(table.columns):
+            return {}
+        ratio = table["twin"] / table["adversarial"].clip(lower=1e-6)
+        return {attack: summary(ratio[attack].to_numpy()) for attack in self.attacks}
+
+    def clean_loss(self) -> dict:
+        """Summary over seeds of what the adversarial model's clean metric is below the twin's; above, if negative."""
+        clean = self.curves[(self.curves["radius"] == 0) & (self.curves["attack"] == self.attacks[0])]
+        table = clean.pivot(index="seed", columns="model", values=self.metric)
+        return summary((table["twin"] - table["adversarial"]).to_numpy())
+
+    def broken(self) -> list[str]:
+        """What says that the evaluation is broken: attacks that do less than weaker ones, or than those of others.
+
+        Each attack must cost as much as the next weaker one, gradients as much as random search, and an attack on a
+        model's own gradient as much as what was made on another model, at the largest radius, to within a hundredth.
+        """
+        largest = self.curves["radius"].max()
+        at = self.curves[self.curves["radius"] == largest].groupby(["model", "attack"])[self.metric].mean()
+        clean = self.curves[self.curves["radius"] == 0].groupby("model")[self.metric].mean()
+        found = []
+        for model in clean.index:
+            slack = _SLACK * clean[model]
+            for weak, strong in (("noise", "fgm"), ("random-search", "fgm"), ("random-search", "pgd"), ("fgm", "pgd")):
+                if {(model, weak), (model, strong)} <= set(at.index) and at[model, strong] > at[model, weak] + slack:
+                    found.append(f"{model}: {strong} leaves {at[model, strong]:.4f}, {weak} {at[model, weak]:.4f}")
+        return found + self._stronger_transfer(at, clean, largest)
+
+    def _stronger_transfer(self, at: pd.Series, clean: pd.Series, largest: float) -> list[str]:
+        moved = self.transfer
+        if moved.empty:
+            return []
+        means = moved[moved["radius"] == largest].groupby(["model", "made on"])[self.metric].mean()
+        return [
+            f"{model}: steps made on {other} leave {value:.4f}, its own {at[model, 'pgd']:.4f}"
+            for (model, other), value in means.items()
+            if at[model, "pgd"] > value + _SLACK * clean[model]
+        ]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A model under attack."""
+
+    name: str
+    fitted: Fitted
+    part: Part
+    known: Positives
+    rows: str
+    goal: str
+    k: int
+    key: Any
+
+    def move(self, adversaries: Any, radius: float) -> Attacked:
+        return move_rows(
+            self.part.recommenders, adversaries, self.known, self.key, radius=radius, rows=self.rows, goal=self.goal,
+            k=self.k, **attacked_how(self.fitted),
+        )  # fmt: skip
+
+    def lists(self, attacked: Attacked) -> Lists:
+        return lists_of(attacked.moved, self.known, self.part.truth, self.k)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.fitted.settings.seed_list
+
+
+def evade(
+    models: dict[str, Fitted],
+    attacks: Sequence[str] = ATTACKS,
+    radii: Sequence[float] | None = None,
+    *,
+    rows: str = "both",
+    goal: str = "list",
+    on: str = "test",
+    k: int = 20,
+    transfer: bool = True,
+    progress: Progress | None = None,
+) -> Evasion:
+    """Attack trained models at several radii.
+
+    Attacks know the model and what it may know; held-out pairs only measure the damage. Where a generator attacks, it
+    is trained anew against each model's frozen weights, on the training loss.
+
+    Args:
+        models: by name, for example those of `gan_rec.open_run(DIRECTORY).models`; of the same split.
+        attacks: of ATTACKS.
+        radii: relative to the length of the rows, above 0. None: equally spaced up to where PGD costs the twin (or the
+            first model) half of its validation metric, but at most 1.
+        rows: which may move: "users", "items" or "both".
+        goal: what attacks raise, "list" or "loss", see `gan_rec.robustness.damage.move_rows`.
+        on: "test" or "validation".
+        k: cut-off.
+        transfer: also take PGD's steps on each model as directions on the others.
+        progress: shows it.
+
+    Raises:
+        UserError: an attack, a radius or another value that is not allowed, or no models.
+    """
+    choices.one_of("rows", rows, ROWS)
+    choices.one_of("goal", goal, GOALS)
+    _check(models, attacks, radii)
+    progress = Progress(enabled=False) if progress is None else progress
+    some = models.get("twin", next(iter(models.values())))
+    check_cutoffs((k,), some.split.train.n_items, some.split.candidates)
+    radii = (
+        _radii(_target("", some, "validation", rows, goal, k)) if radii is None else sorted({float(r) for r in radii})
+    )
+    targets = [_target(name, fitted, on, rows, goal, k) for name, fitted in models.items()]
+    adversaries, notes = _adversaries(targets, tuple(dict.fromkeys(attacks)))
+    total = sum(len(own) for own in adversaries.values()) * len(radii) * (1 + transfer)
+    steps = _Steps(progress, total)
+    curves = [row for t in targets for row in _curves(t, adversaries[t.name], radii, steps)]
+    moved = [row for t in targets for row in _transfer(t, targets, radii, steps)] if transfer else []
+    return Evasion(pd.DataFrame(curves), pd.DataFrame(moved), k, tuple(notes))
+
+
+def _check(models, attacks, radii) -> None:
+    if not models:
+        raise UserError("there is no model to attack; give at least one")
+    if not attacks:
+        raise UserError(f"no attack is given; allowed: {', '.join(ATTACKS)}")
+    for attack in attacks:
+        choices.one_of("attack", attack, ATTACKS)
+    for radius in () if radii is None else radii:
+        if not (np.isfinite(radius) and radius > 0):
+            raise UserError(f"radius {radius} is not possible; give numbers above 0, for example 0.1 0.2 0.5")
+    if radii is not None and not len(radii):
+        raise UserError("no radius is given; give numbers above 0, for example 0.1 0.2 0.5")
+
+
+def _target(name: str, fitted: Fitted, on: str, rows: str, goal: str, k: int) -> _Target:
+    part = part_of(fitted, on)
+    return _Target(name, fitted, part, to_device(part.known), rows, goal, k, jax.random.key(fitted.settings.seed))
+
+
+def half_lost(fitted: Fitted, rows: str = "both", goal: str = "list", k: int = 20) -> float:
+    """The radius, at most 1, at which PGD costs a model half of its validation metric, mean over seeds."""
+    return _half_lost(_target("", fitted, "validation", rows, goal, k))
+
+
+def _half_lost(target: _Target) -> float:
+    clean = target.lists(target.move(FGM(), 0.0)).ndcg.mean()
+
+    def left(radius: float) -> float:
+        return float(target.lists(target.move(PatientPGD(), radius)).ndcg.mean())
+
+    radius = 1 / 64
+    while radius < LARGEST and left(radius) > clean / 2:
+        radius *= 2
+    if radius >= LARGEST and left(LARGEST) > clean / 2:
+        return LARGEST
+    low, high = radius / 2, min(radius, LARGEST)
+    for _ in range(4):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) > clean / 2 else (low, middle)
+    return high
+
+
+def _radii(target: _Target) -> list[float]:
+    largest = _half_lost(target)
+    return [float(f"{r:.3g}") for r in np.linspace(0.0, largest, _POINTS + 1)[1:]]
+
+
+def _adversaries(targets: list[_Target], attacks: tuple[str, ...]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """For each model the attacks by name, and what cannot be done."""
+    plain = {name: ATTACKERS[name]() for name in attacks if name in ATTACKERS}
+    found, notes = {target.name: dict(plain) for target in targets}, []
+    for target in targets if "generator" in attacks else ():
+        generators = _generators(target)
+        if generators is None:
+            notes.append(f"{target.name}: no generator knows rows of this recommender, so none attacks it")
+        else:
+            found[target.name]["generator"] = generators
+    return found, notes
+
+
+def _generators(target: _Target):
+    """Trained anew against the frozen weights; None where none can be."""
+    settings = target.fitted.settings
+    if target.fitted.side != "user":
+        return None
+    game, schedule, maker, _ = players.attackers(settings, target.part.known)
+    if maker is None:
+        return None
+    keys = jax.random.split(jax.random.fold_in(target.key, 1), settings.seeds)
+    return train_generator(target.part.recommenders, maker, game, target.known, schedule, keys)
+
+
+class _Steps:
+    """A bar over all that is to be measured."""
+
+    def __init__(self, progress: Progress, total: int):
+        self.progress, self.total, self.done = progress, total, 0
+        self.bar = progress.add("attacks", 0, total)
+
+    def tell(self, line: str) -> None:
+        self.done = min(self.done + 1, self.total)
+        self.progress.advance(self.bar, self.done, self.total, f"attack {self.done} of {self.total}: ", line)
+
+
+def _curves(target: _Target, adversaries: dict[str, Any], radii, steps: _Steps) -> list[dict]:
+    truth: Interactions = target.part.truth
+    clean, metric, rows = target.lists(target.move(FGM(), 0.0)), f"NDCG@{target.k}", []
+    for name, adversary in adversaries.items():
+        for radius in (0.0, *radii):
+            measured = damage(clean, target.move(adversary, radius), target.known, truth)
+            rows += _rows(target, {"attack": name, "radius": radius}, measured)
+            steps.tell(f"{target.name}, {name}, radius {radius:g}: {metric} {measured[metric].mean():.4f}")
+    return rows
+
+
+def _transfer(target: _Target, targets: list[_Target], radii, steps: _Steps) -> list[dict]:
+    """What PGD's steps on each of the other models do to this one."""
+    clean, rows = target.lists(target.move(FGM(), 0.0)), []
+    for other in targets:
+        if other.name == target.name or not _alike(target, other):
+            continue
+        for radius in radii:
+            made = _steps_of(other.move(PatientPGD(), radius))
+            measured = damage(clean, target.move(made, radius), target.known, target.part.truth)
+            rows += _rows(target, {"made on": other.name, "radius": radius}, measured)
+            steps.tell(f"{target.name}, made on {other.name}, radius {radius:g}")
+    return rows
+
+
+def _alike(first: _Target, second: _Target) -> bool:
+    """Whether both have rows of the same shapes and as many seeds."""
+    shapes = [[rows.shape for rows in _rows_of(t.move(FGM(), 0.0))] for t in (first, second)]
+    return shapes[0] == shapes[1]
+
+
+def _rows_of(attacked: Attacked) -> tuple:
+    return attacked.moved.user_rows[...], attacked.moved.item_rows[...]
+
+
+@jax.jit
+def _steps_of(attacked: Attacked) -> Given:
+    """S adversaries that go the same ways."""
+    moved, clean = attacked.moved, attacked.clean_rows
+    return jax.vmap(Given)(moved.user_rows[...] - clean[0], moved.item_rows[...] - clean[1])
+
+
+def _rows(target: _Target, about: dict, measured: dict[str, np.ndarray]) -> list[dict]:
+    return [
+        {"model": target.name, **about, "seed": seed} | {name: float(values[i]) for name, values in measured.items()}
+        for i, seed in enumerate(target.seeds)
+    ]
