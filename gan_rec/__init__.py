@@ -26,6 +26,8 @@ _HOMES = {
         "probe",
         "Fitted",
     ),  # fmt: skip
+    "gan_rec.experiments.evasion": ("evade", "Evasion"),
+    "gan_rec.experiments.certified": ("certify",),
     "gan_rec.experiments.watching": ("watch",),
     "gan_rec.experiments.models": ("Goal",),
     "gan_rec.experiments.search": ("Search",),
