@@ -13,8 +13,11 @@ from gan_rec.compiled import keep_compiled
 from gan_rec.errors import UserError
 from gan_rec.searches import Compare, Tune
 
-_RESUMABLE = ("train", "tune", "compare")
-_OF_MANY_VALUES = ("--text-column", "--feature-column", "--models", "--users", "--k")
+_RESUMABLE = ("train", "tune", "compare", "harden")
+_OF_MANY_VALUES = (
+    "--text-column", "--feature-column", "--models", "--users", "--k", "--attacks", "--radii",
+    "--adversaries", "--epsilons", "--alphas",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ import tyro
 from gan_rec.errors import UserError
 from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
-from gan_rec.laboratory import Attack
+from gan_rec.laboratory import Attack, Harden
 from gan_rec.searches import Compare, Tune, new_directory, stopped
 
 # The heavy imports stand inside the commands, so that --help and mistakes answer at once.
@@ -312,5 +312,5 @@ class Plan:
 
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
-    "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack,
+    "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack, "harden": Harden,
 }  # fmt: skip

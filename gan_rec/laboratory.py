@@ -1,12 +1,14 @@
 """The commands of the robustness laboratory: their options as typed dataclasses, with what each of them does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gan_rec.errors import UserError
+from gan_rec.experiments.settings import DataOptions, Settings
+from gan_rec.searches import new_directory
 
 # The heavy imports stand inside the commands, as in gan_rec.commands.
 
@@ -74,3 +76,49 @@ class Attack:
             names = write(self.output, found, radii)
             if self.format == "table":
                 print(f"written to {self.output}: {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class Harden:
+    """Choose adversary, epsilon and alpha on validation, for clean and attacked rankings; the test part is not read."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    settings: Settings = field(default_factory=Settings)
+    adversaries: tuple[str, ...] = ("vat", "pgd", "fgm")
+    """Adversaries that are tried, with each of the epsilons and alphas."""
+    epsilons: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+    """Radii that are tried."""
+    alphas: tuple[float, ...] = (0.3, 0.5)
+    """Weights of the data loss that are tried."""
+    share: float = 0.5
+    """Share of NDCG@20 under attack in what is to be best; the rest is that of the clean ranking."""
+    most_loss: float | None = None
+    """How far the clean NDCG@20 may be below the twin's."""
+    out: Path | None = None
+    """The output directory, new or empty (default: a new one under runs/)."""
+    resume: bool = False
+    """Go on with a search that was stopped, in --out; all else must be as it was."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def run(self) -> None:
+        """Try all, and print the trials and the chosen one."""
+        from gan_rec.experiments.hardening import Candidates, Goal, Hardening, front, harden
+        from gan_rec.experiments.tables import new_table, print_table
+
+        out = self.out or new_directory(self.data.dataset, "harden-")
+        candidates = Candidates(self.adversaries, self.epsilons, self.alphas)
+        asked = Hardening(self.data, self.settings, candidates, Goal(self.share, self.most_loss))
+        trials, best = harden(asked, out, resume=self.resume, quiet=self.quiet)
+        table = new_table(
+            "tried, on validation", "adversary", "epsilon", "alpha", "clean NDCG@20", "under PGD", "Pareto", "chosen"
+        )
+        on_front = set(front(trials).index)
+        chosen = asked.goal.choose(trials).name
+        for i, row in trials.iterrows():
+            twin = row["alpha"] == 1
+            who = ["twin", "", ""] if twin else [row["adversary"], f"{row['epsilon']:g}", f"{row['alpha']:g}"]
+            marks = ["*" if i in on_front else "", "*" if i == chosen else ""]
+            table.add_row(*who, f"{row['clean']:.4f}", f"{row['attacked']:.4f}", *marks)
+        print_table(table)
+        print(f"train --config {out / 'config.json'} trains the chosen one and its twin")
