@@ -44,9 +44,9 @@ def losses(fitted, attack, radius, rows="both", goal="list"):
     )
 
 
-@pytest.mark.parametrize("rows", ["both", "users", "items"])
-@pytest.mark.parametrize("goal", ["list", "loss"])
-@pytest.mark.parametrize("radius", [0.1, 0.5])
+@pytest.mark.parametrize("rows", ["both", *map(later, ("users", "items"))])
+@pytest.mark.parametrize("goal", ["list", later("loss")])
+@pytest.mark.parametrize("radius", [later(0.1), 0.5])
 def test_pgd_is_never_weaker_than_fgm_and_fgm_never_than_noise_and_random_search(models, rows, goal, radius):
     for fitted in models.values():
         noise, search, fgm, pgd = (
@@ -165,6 +165,7 @@ def test_mistakes_are_named(small_split, options, message):
         gan_rec.evade({"twin": model}, **options)
 
 
+@pytest.mark.long
 def test_mix_is_attacked_without_generators(small_split):
     model = gan_rec.fit(small_split, recommender="mix", item_epochs=3, **OPTIONS | {"epochs": 3})
     found = gan_rec.evade({"twin": model}, ("fgm", "generator"), [0.5], k=5, transfer=False)

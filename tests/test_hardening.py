@@ -67,6 +67,7 @@ def test_mistakes_leave_nothing_behind(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_the_commands(tmp_path, capsys):
     out = tmp_path / "hardened"
     options = "--dataset synthetic --dim 8 --epochs 2 --evaluate-every 1 --seeds 1 --quiet"

@@ -1,0 +1,93 @@
+"""The robustness card: one page that needs nothing else."""
+
+import html.parser
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from test_evasion import frame
+
+from gan_rec.errors import UserError
+from gan_rec.experiments.card import Section, card, write_card
+from gan_rec.experiments.evasion import Evasion
+from gan_rec.experiments.robustness_card import certified_section, evasion_section, wide
+
+
+class Links(html.parser.HTMLParser):
+    """Collects what a page would load, and whether every tag is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.loaded, self.open = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def page() -> str:
+    curves = pd.concat([frame(fgm=0.5, pgd=0.4), frame(fgm=0.75, pgd=0.6).assign(model="adversarial")])
+    radii = pd.DataFrame(
+        {"model": "twin", "seed": 0, "rows": "users", "k": 1, "user": range(9), "radius": np.linspace(0, 0.2, 9),
+         "correct": True}
+    )  # fmt: skip
+    evasion = Evasion(curves, pd.DataFrame(), 5, ("twin: no generator",))
+    own = Section("By hand", "<b>", {"numbers": pd.DataFrame({"a & b": [0.12345, None, 1e-7], "c": [1, 2, 3]})},
+                  {"empty": Figure(), "missing": None})  # fmt: skip
+    return card(
+        "Robustness of <run>", {"data": "u-17 & friends"}, [evasion_section(evasion), certified_section(radii), own]
+    )
+
+
+def test_a_page_holds_all_and_loads_nothing():
+    text = page()
+    links = Links()
+    links.feed(text)
+    assert links.open == [] and len(links.loaded) == 4 and all(link.startswith("data:") for link in links.loaded)
+    for part in ("Robustness of &lt;run&gt;", "u-17 &amp; friends", "&lt;b&gt;", "a &amp; b", "0.1235", "1.0e-07",
+                 "twin: no generator", "2.0000"):  # fmt: skip
+        assert part in text
+
+
+def test_what_is_broken_is_said():
+    broken = Evasion(frame(fgm=0.5, pgd=0.7), pd.DataFrame(), 5)
+    assert "This evaluation is broken: twin: pgd leaves 0.7000, fgm 0.5000" in card("", {}, [evasion_section(broken)])
+
+
+def test_wide_by_hand():
+    long = pd.DataFrame({"m": ["b", "b", "a", "a"], "r": [0.5, 0.0, 0.5, 0.5], "v": [1.0, 2.0, 3.0, 5.0]})
+    found = wide(long, ["m"], "r", "v")
+    assert found.columns.tolist() == ["m", "0", "0.5"] and found["0.5"].tolist() == [1.0, 4.0]
+
+
+def test_a_card_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        write_card(tmp_path / "file" / "card.html", "x")
+
+
+def test_chromium_shows_the_page_without_errors(tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if browser is None:
+        assert not os.environ.get("GAN_REC_CHROMIUM"), "the environment says that there is a Chromium"
+        pytest.skip("no Chromium is installed")
+    write_card(tmp_path / "card.html", page())
+    shot = tmp_path / "card.png"
+    done = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,2400", f"--screenshot={shot}",
+         (tmp_path / "card.html").as_uri()], capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 and ":CONSOLE" not in done.stderr
+    from matplotlib.image import imread
+
+    pixels = imread(shot)
+    assert pixels.shape[:2] == (2400, 1100) and pixels[..., :3].std() > 0.05
