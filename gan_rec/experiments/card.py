@@ -23,7 +23,8 @@ p.broken { background: #fde4e1; padding: .4rem .7rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
 th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; } thead th { border-bottom: 1px solid #999; }
+th:first-child, td:first-child { padding-left: 0; } .left { text-align: left; }
+thead th { border-bottom: 1px solid #999; }
 img { max-width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; } dt { color: #555; } dd { margin: 0; }
 """
@@ -90,15 +91,22 @@ def _section(section: Section) -> str:
 
 
 def _table(caption: str, frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{_safe(name)}</th>" for name in frame.columns)
+    first = frame.iloc[0] if len(frame) else [""] * frame.shape[1]
+    head = "".join(f"<th{_left(v)}>{_safe(name)}</th>" for name, v in zip(frame.columns, first, strict=True))
     rows = "".join(
-        "<tr>" + "".join(f"<td>{_safe(_cell(value))}</td>" for value in row) + "</tr>"
+        "<tr>" + "".join(f"<td{_left(value)}>{_safe(_cell(value))}</td>" for value in row) + "</tr>"
         for row in frame.itertuples(index=False)
     )
     return (
         f'<div class="wide"><table><caption>{_safe(caption)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _left(value: Any) -> str:
+    """Words are aligned at the left; numbers, with an interval or without, at the right."""
+    words = isinstance(value, str) and not value[:1].isdigit() and value[:1] not in ("+", "-")
+    return ' class="left"' if words else ""
 
 
 def _figure(text: str, figure: Any) -> str:
