@@ -10,7 +10,8 @@ from scipy.sparse import csr_array, vstack
 from scipy.special import expit
 
 from gan_rec.data.interactions import Interactions
-from gan_rec.robustness.profile_features import profile_features, profile_matrix
+from gan_rec.recommenders.baselines.tables import matrix
+from gan_rec.robustness.profile_features import profile_features
 from gan_rec.robustness.profiles import fake_profiles
 
 SIMULATED = ("random", "average", "bandwagon", "segment")
@@ -73,7 +74,7 @@ def fit_classifier(
         describe: profiles -> features.
     """
     known = _some_users(known.at_hand, np.random.default_rng([seed, 1]))
-    profiles, parts = profile_matrix(known), []
+    profiles, parts = matrix(known).astype(np.float64), []
     for number, kind in enumerate(kinds):
         for repeat in range(_REPEATS):
             rng = np.random.default_rng([seed, 0, number, repeat])

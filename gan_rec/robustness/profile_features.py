@@ -4,8 +4,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_array
 
-from gan_rec.data.interactions import Interactions
-
 FEATURES = {
     "items": "log of the number of items",
     "length deviation": "distance of the number of items from the mean, relative to the summed squares of it",
@@ -29,16 +27,6 @@ _CHUNK = 512
 _DENSE = 8192  # items; beyond, no matrix of items by items is held
 
 
-def profile_matrix(known: Interactions) -> csr_array:
-    """`[U, I]`, 1 where a user has an item."""
-    known = known.at_hand
-    shape = (known.n_users, known.n_items)
-    matrix = csr_array((np.ones(len(known.users)), (known.users, known.items)), shape=shape)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix
-
-
 def profile_features(profiles: csr_array) -> Float[np.ndarray, "U F"]:
     """The features of `FEATURES`, in their order, of every user; zeros where a user has no item.
 
@@ -57,7 +45,6 @@ def profile_features(profiles: csr_array) -> Float[np.ndarray, "U F"]:
     inverse = 1.0 / np.maximum(counts, 1)
     degree = profiles @ ((1 - share) * inverse)
     similar, common = _neighbours(profiles, lengths)
-    coherence, tied = _pairs_of_items(profiles, counts)
     columns = [
         np.log(n),
         _length_deviation(lengths),
@@ -69,8 +56,8 @@ def profile_features(profiles: csr_array) -> Float[np.ndarray, "U F"]:
         _entropy(profiles, counts, n),
         similar,
         common,
-        coherence,
-        tied,
+        _coherence(profiles, counts, lengths),
+        _ties(profiles, counts),
     ]
     return np.where(lengths[:, None] > 0, np.stack(columns, axis=1), 0.0)
 
@@ -115,24 +102,47 @@ def _neighbours(profiles: csr_array, lengths: np.ndarray) -> tuple[np.ndarray, n
     return similar, common
 
 
-def _pairs_of_items(profiles: csr_array, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean correlation over the pairs of items of each profile, and the mean of its largest shrunk cosines."""
-    n_users, n_items = profiles.shape
-    whole = (profiles.T @ profiles).toarray() if n_items <= _DENSE else None
-    by_item = profiles.tocsc() if whole is None else None
-    coherence, tied = np.zeros(n_users), np.zeros(n_users)
-    for user in range(n_users):
+def _coherence(profiles: csr_array, counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Mean correlation over the pairs of items of each profile, where an item of nobody or everybody has none.
+
+    With weights 1 / s_i, s_i^2 = n_i (U - n_i), the correlations of a profile's items sum up to U times the squared
+    length of what the users have of its weights, minus the square of its sum of n_i / s_i: no table of items is needed.
+    """
+    n_users = profiles.shape[0]
+    spread = np.sqrt(counts * (n_users - counts))
+    inverse = np.divide(1.0, spread, out=np.zeros(len(counts)), where=spread > 0)
+    weighted, transposed = profiles.multiply(inverse[None, :]).tocsr(), profiles.T.tocsr()
+    squares = np.zeros(n_users)
+    for first in range(0, n_users, _CHUNK):
+        own = (weighted[first : first + _CHUNK] @ transposed).toarray()
+        squares[first : first + _CHUNK] = np.sum(own**2, axis=1)
+    whole = n_users * squares - (profiles @ (counts * inverse)) ** 2
+    return (whole - profiles @ (spread > 0)) / np.maximum(lengths * (lengths - 1), 1)
+
+
+def _ties(profiles: csr_array, counts: np.ndarray) -> np.ndarray:
+    """Mean of the largest shrunk cosines of two items of each profile; 0 where there is one item."""
+    roots = np.sqrt(counts).astype(np.float32)
+
+    def cosines(together, items):
+        found = together / (np.outer(roots[items], roots[items]) + np.float32(_SHRINKAGE))
+        np.fill_diagonal(found, 0.0)
+        return found
+
+    n_items, tied = profiles.shape[1], np.zeros(profiles.shape[0])
+    profiles = profiles.astype(np.float32)
+    whole = cosines((profiles.T @ profiles).toarray(), np.arange(n_items)) if n_items <= _DENSE else None
+    by_item = profiles.tocsc()
+    for user in range(len(tied)):
         items = profiles.indices[profiles.indptr[user] : profiles.indptr[user + 1]]
-        if len(items) < 2:
+        n = len(items)
+        if n < 2:
             continue
-        own = by_item[:, items] if whole is None else None
-        together = (own.T @ own).toarray() if whole is None else whole[np.ix_(items, items)]
-        first, second = np.triu_indices(len(items), 1)
-        both, size = together[first, second], counts[items]
-        root = np.sqrt(size[first] * size[second])
-        rest = np.sqrt((n_users - size[first]) * (n_users - size[second]))
-        apart = both * n_users - size[first] * size[second]
-        coherence[user] = np.mean(apart / np.maximum(root * rest, 1.0))
-        cosines, n = both / (root + _SHRINKAGE), min(_TIES, len(both))
-        tied[user] = np.mean(np.partition(cosines, len(cosines) - n)[-n:])
-    return coherence, tied
+        if whole is None:
+            own = by_item[:, items]
+            near = cosines((own.T @ own).toarray(), items)
+        else:
+            near = whole[items[:, None], items]
+        best = min(2 * _TIES, n * (n - 1))  # each pair stands there twice
+        tied[user] = np.partition(near.reshape(-1), n * n - best)[-best:].mean(dtype=float)
+    return tied
