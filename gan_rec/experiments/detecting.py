@@ -207,12 +207,12 @@ def _found(scores: np.ndarray, made: np.ndarray, false_alarms: float) -> dict[st
     }
 
 
-def measured_table(measured: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds, and half of their 95% intervals, of what `measure` returns."""
+def measured_table(measured: pd.DataFrame, by: Sequence[str] = ("attack", "budget", "detector")) -> pd.DataFrame:
+    """Means over seeds, and half of their 95% intervals (None for one seed), of what `measure` returns."""
     rows = []
-    for (attack, budget, detector), own in measured.groupby(["attack", "budget", "detector"], sort=False):
-        row = {"attack": attack, "budget": budget, "detector": detector}
-        for name in ("AUC", "precision", "found", "false alarms"):
+    for group, own in measured.groupby(list(by), sort=False):
+        row = dict(zip(by, group, strict=True))
+        for name in own.columns.difference([*by, "seed"], sort=False):
             found = summary(own[name])
             row[name] = found["mean"]
             row[f"{name} ±"] = None if found["ci95"] is None else found["ci95"][1] - found["mean"]

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from gan_rec.data.interactions import Interactions
 from gan_rec.errors import UserError
 from gan_rec.recommenders.baselines.tables import matrix
-from gan_rec.robustness.profile_classifier import SIMULATED, Classifier, deviations, fit_classifier, inputs
+from gan_rec.robustness.profile_classifier import SIMULATED, Classifier, deviations, fit_classifier
 from gan_rec.robustness.profile_features import FEATURES, profile_features
 
 DETECTORS = {
@@ -113,7 +113,7 @@ class _Scores:
             return np.asarray(self.models[name](self.known), np.float64)[self.active]
         if name == "features":
             classifier = self._fitted or fit_classifier(self.known, self.kinds, self.seed)
-            return classifier(inputs(self.features))
+            return classifier(self.features)
         if name == "tied-items":
             return self.features[:, list(FEATURES).index("tied items")]
         if name == "shared-items":

@@ -15,11 +15,13 @@ from gan_rec.robustness.profile_features import profile_features
 from gan_rec.robustness.profiles import fake_profiles
 
 SIMULATED = ("random", "average", "bandwagon", "segment")
-_TARGETS = (1, 3, 5, 10)  # pushed items of a simulated attack
-_BUDGETS = (0.01, 0.03)  # fakes for each user
-_REPEATS = 4  # attacks of each kind
+_TARGETS = (3, 5, 10)  # pushed items of simulated attacks
+_BUDGETS = (0.01, 0.03, 0.02)  # fakes for each user
+_REPEATS = 3  # attacks of each kind
+_TRIMMED = 0.08  # of the users, who may be fakes that are there already
+_ROUNDS = 2  # of trimming
 _MOST_USERS = 4000  # that attacks are simulated among
-_L2 = 1e-3
+_L2 = 1e-2
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ def fit_classifier(
 ) -> Classifier:
     """Learn from simulated attacks on `known`, which may have been attacked already.
 
-    Every attack is put among the users on its own. Its fakes are made, all others count as real, so fakes that are
-    there already are wrong labels, a few. Number of items, number of targets and budget vary, so that none of them can
-    tell the kinds apart.
+    Every attack is put among the users on its own. Its fakes are made, all others count as real. Fakes that are there
+    already would be wrong labels, of just the users who matter: so the users who are most suspicious to a first
+    classifier are left out of a second one's training, and again of a third one's.
 
     Args:
         known: the interactions whose users are to be judged.
@@ -74,27 +76,36 @@ def fit_classifier(
         describe: profiles -> features.
     """
     known = _some_users(known.at_hand, np.random.default_rng([seed, 1]))
-    profiles, parts = matrix(known).astype(np.float64), []
+    profiles, attacked = matrix(known).astype(np.float64), []
     for number, kind in enumerate(kinds):
         for repeat in range(_REPEATS):
             rng = np.random.default_rng([seed, 0, number, repeat])
-            fakes = simulate(known, kind, _BUDGETS[repeat % len(_BUDGETS)], _TARGETS[repeat % len(_TARGETS)], rng)
-            both = vstack([profiles, csr_array(fakes.astype(float))]).tocsr()
-            parts.append((inputs(describe(both)), np.arange(both.shape[0]) >= profiles.shape[0]))
-    x, made = np.concatenate([x for x, _ in parts]), np.concatenate([made for _, made in parts])
-    return logistic_regression(x, made)
+            fakes = simulate(known, kind, _BUDGETS[repeat], _TARGETS[repeat], rng)
+            attacked.append(inputs(describe(vstack([profiles, csr_array(fakes.astype(float))]).tocsr())))
+    return _fit_trimmed(attacked, inputs(describe(profiles)))
+
+
+def _fit_trimmed(attacked: list[np.ndarray], own: Float[np.ndarray, "n F2"]) -> Classifier:
+    """Inputs of the same n users and some fakes after them, in several attacks; and of the users before these."""
+    n, kept = len(own), np.ones(len(own), bool)
+    made = np.concatenate([np.arange(len(x)) >= n for x in attacked])
+    x = np.concatenate(attacked)
+    for rounds_left in reversed(range(_ROUNDS + 1)):
+        used = np.concatenate([np.append(kept, np.ones(len(each) - n, bool)) for each in attacked])
+        classifier = logistic_regression(x[used], made[used])
+        if rounds_left:
+            scores = own @ classifier.weights
+            kept = scores <= np.quantile(scores, 1 - _TRIMMED)
+    return classifier
 
 
 def simulate(
     known: Interactions, kind: str, budget: float, n_targets: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, "n I"]:
-    """Fakes of one simulated attack: `budget` for each user, two at least; as long as a random user's profile."""
-    lengths = np.bincount(known.users, minlength=known.n_users)
-    lengths = lengths[lengths > 0]
-    n_targets = min(n_targets, known.n_items - 1)
-    targets = rng.choice(known.n_items, n_targets, replace=False)
-    size = int(np.clip(rng.choice(lengths), n_targets + 1, known.n_items))
-    return fake_profiles(kind, known, max(2, round(budget * known.n_users)), targets, rng, size=size)
+    """Fakes of one simulated attack: `budget` for each user, two at least, with targets from all items."""
+    candidates = np.arange(known.n_items) if known.candidates is None else np.flatnonzero(known.candidates)
+    targets = rng.choice(candidates, min(n_targets, len(candidates) - 1), replace=False)
+    return fake_profiles(kind, known, max(2, round(budget * known.n_users)), targets, rng)
 
 
 def logistic_regression(
@@ -123,4 +134,6 @@ def _some_users(known: Interactions, rng: np.random.Generator) -> Interactions:
     place = np.full(known.n_users, -1, np.int32)
     place[users] = np.arange(len(users))
     rows = place[known.users] >= 0
-    return Interactions(place[known.users[rows]], known.items[rows], known.user_ids[users], known.item_ids)
+    return Interactions(
+        place[known.users[rows]], known.items[rows], known.user_ids[users], known.item_ids, candidates=known.candidates
+    )
