@@ -181,6 +181,13 @@ def measure(
     return pd.DataFrame(rows)
 
 
+def measure_run(fitted: Fitted, data=None, *, seed_index: int = 0, **options) -> pd.DataFrame:
+    """`measure` on a run's train part, or on `data` as `detect` takes them, with all that its model adds."""
+    models = scorers(fitted, seed_index)
+    detectors = [name for name in detection.DETECTORS if name not in detection.OF_MODELS or name in models]
+    return measure(_interactions(fitted, data), detectors=detectors, models=models, **options)
+
+
 def _of_kind(kind: str) -> Attack:
     return lambda known, n, targets, rng: fake_profiles(kind, known, n, targets, rng)
 

@@ -72,8 +72,7 @@ def suspicions(
         UserError: a detector is unknown or has no model, or there are fewer than three users with an item.
     """
     for name in detectors:
-        if name not in DETECTORS:
-            raise UserError(f"unknown detector {name!r}; allowed: {', '.join(DETECTORS)}")
+        check_detector(name)
         if name in OF_MODELS and name not in (models or {}):
             raise UserError(f"the detector {name!r} needs a trained model that has one")
     known = known.at_hand
@@ -87,6 +86,12 @@ def suspicions(
         found[name] = np.full(known.n_users, own.min())
         found[name][active] = own
     return found
+
+
+def check_detector(name: str) -> None:
+    """Raise UserError unless this is one of `DETECTORS`."""
+    if name not in DETECTORS:
+        raise UserError(f"unknown detector {name!r}; allowed: {', '.join(DETECTORS)}")
 
 
 class _Scores:
@@ -148,10 +153,15 @@ def threshold(scores: Float[np.ndarray, " n"], false_alarms: float = FALSE_ALARM
     Raises:
         UserError: `false_alarms` is not above 0 and at most 1/10.
     """
-    if not 0 < false_alarms <= 0.1:
-        raise UserError(f"false_alarms must be above 0 and at most 0.1, got {false_alarms}")
+    check_false_alarms(false_alarms)
     middle, high = np.quantile(scores, [0.5, 0.9])
     return float(high + (high - middle) * np.log(0.1 / false_alarms) / np.log(5))
+
+
+def check_false_alarms(rate: float) -> None:
+    """Raise UserError unless the threshold of this rate lies in the tail that is extrapolated."""
+    if not 0 < rate <= 0.1:
+        raise UserError(f"false_alarms must be above 0 and at most 0.1, got {rate}")
 
 
 def varselect(profiles: csr_array, components: int = _COMPONENTS) -> Float[np.ndarray, " n"]:
