@@ -22,13 +22,13 @@ DETECTORS = {
     "autoencoder": "profiles that a linear autoencoder with a bottleneck cannot make again",
     "recommender": "profiles that a trained recommender finds unlikely, each part given the rest",
     "discriminator": "profiles that the critic of a trained game takes for made ones",
-    "combined": "features, tied-items and shared-items together, by their ranks",
+    "combined": "features and tied-items together, by their ranks",
 }
 OF_MODELS = ("recommender", "discriminator")
 FALSE_ALARMS = 0.01
 Scorer = Callable[[Interactions], Float[np.ndarray, " U"]]
 
-_COMBINED = ("features", "tied-items", "shared-items")
+_COMBINED = ("features", "tied-items")
 _COMPONENTS, _BOTTLENECK = 3, 32
 _MOST_SHARED = 3  # items of a profile that speak for it
 _FEWEST_OTHERS = 2  # other users of an item that can speak
