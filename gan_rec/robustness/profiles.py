@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_array
 
 from gan_rec.data.interactions import Interactions, Split
 from gan_rec.errors import UserError
+from gan_rec.recommenders.baselines.tables import matrix
 
 _POPULAR = 0.05  # of the items: from these a bandwagon profile takes half of its fillers
 
@@ -127,15 +127,6 @@ def with_profiles(split: Split, profiles: Bool[np.ndarray, "n I"]) -> Split:
     return Split(split.name, split.method, *parts, split.notes, split.item_texts)
 
 
-def matrix(pairs: Interactions) -> csr_array:
-    """`[U, I]` float32, 1 where a user has an item."""
-    rows = csr_array(
-        (np.ones(len(pairs), np.float32), (pairs.users, pairs.items)), shape=(pairs.n_users, pairs.n_items)
-    )
-    rows.data[:] = 1  # a pair that stands there twice is summed up
-    return rows
-
-
 def similarity_to(known: Interactions, targets: Int[np.ndarray, " T"]) -> Float[np.ndarray, " I"]:
     """Cosine of every item's users with those of the targets, summed over these."""
     rows = matrix(known)
@@ -172,11 +163,15 @@ def inclusion(weights: Float[np.ndarray, " I"], n: int) -> Float[np.ndarray, " I
 Fillers = Callable[[int, np.random.Generator], Int[np.ndarray, " n"]]
 
 
-def _others(known: Interactions, targets: Int[np.ndarray, " T"]) -> Int[np.ndarray, " n"]:
-    """The items that can be fillers."""
+def fillers_allowed(known: Interactions, targets: Int[np.ndarray, " T"]) -> Bool[np.ndarray, " I"]:
+    """Which items can be fillers: all that can be chosen but the targets."""
     allowed = np.ones(known.n_items, bool) if known.candidates is None else known.candidates.copy()
     allowed[targets] = False
-    return np.flatnonzero(allowed)
+    return allowed
+
+
+def _others(known: Interactions, targets: Int[np.ndarray, " T"]) -> Int[np.ndarray, " n"]:
+    return np.flatnonzero(fillers_allowed(known, targets))
 
 
 def _random(known: Interactions, targets: Int[np.ndarray, " T"]) -> Fillers:
@@ -186,8 +181,7 @@ def _random(known: Interactions, targets: Int[np.ndarray, " T"]) -> Fillers:
 
 def _average(known: Interactions, targets: Int[np.ndarray, " T"]) -> Fillers:
     weights = known.item_counts().astype(float)
-    allowed = np.isin(np.arange(known.n_items), _others(known, targets))
-    weights = np.where(allowed, weights, 0.0)
+    weights = np.where(fillers_allowed(known, targets), weights, 0.0)
     return lambda n, rng: systematic(weights, min(n, np.count_nonzero(weights)), rng)
 
 
