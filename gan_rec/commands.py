@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gan_rec.detect_command import Detect
 from gan_rec.errors import UserError
 from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
@@ -312,5 +313,5 @@ class Plan:
 
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
-    "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack, "harden": Harden,
+    "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack, "harden": Harden, "detect": Detect,
 }  # fmt: skip
