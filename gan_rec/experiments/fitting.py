@@ -10,7 +10,7 @@ import pandas as pd
 
 from gan_rec.adversaries import ATTACKS
 from gan_rec.data import Split, StreamedInteractions
-from gan_rec.data.sampling import to_device
+from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_ranking
 from gan_rec.evaluation.metrics import parse
@@ -185,22 +185,39 @@ def evaluate_attacked(
     Raises:
         UserError: `attack`, `on` or a cut-off is not allowed.
     """
+    if on not in ("test", "validation"):
+        raise UserError(f"unknown part {on!r}; allowed: test, validation")
     split = fitted.split
+    truth = split.open_test() if on == "test" else split.valid
+    known, moved = _moved(fitted, attack, radius, on)
+    return evaluate_ranking(moved, known, truth, tuple(ks))
+
+
+def moved_rows(fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1) -> damage.Moved:
+    """The S recommenders of `evaluate_attacked` on test, with the rows that the attack has moved.
+
+    Raises:
+        UserError: `attack` is not allowed.
+    """
+    return _moved(fitted, attack, radius, "test")[1]
+
+
+def _moved(fitted: Fitted, attack: Any, radius: Any, on: str) -> tuple[Positives, damage.Moved]:
+    """What is known before test or validation, and the recommenders with moved rows."""
     if isinstance(attack, str):
         choices.one_of("attack", attack, ATTACKS)
         attack = ATTACKS[attack]()
-    if on not in ("test", "validation"):
-        raise UserError(f"unknown part {on!r}; allowed: test, validation")
+    split, settings = fitted.split, fitted.settings
     known, weights = split.train, fitted.weights.selected
     if on == "test":
         known, weights = split.train_and_valid(), fitted.weights.final
-    truth = split.open_test() if on == "test" else split.valid
-    settings = fitted.settings
     loss = settings.loss or choices.RECOMMENDERS[settings.recommender].training["loss"]
-    return damage.evaluate_attacked(
-        weights.recommender, attack, to_device(known), truth, tuple(ks), jax.random.key(settings.seed),
+    known = to_device(known)
+    moved = damage.moved_rows(
+        weights.recommender, attack, known, jax.random.key(settings.seed),
         radius=radius, loss=loss, norm=settings.norm or "l2", side=fitted.side,
     )  # fmt: skip
+    return known, moved
 
 
 def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluation:

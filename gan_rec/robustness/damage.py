@@ -72,16 +72,30 @@ def evaluate_attacked(
         norm: "l2" or "linf".
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
     """
+    moved = moved_rows(recommenders, adversaries, known, key, radius=radius, loss=loss, norm=norm, side=side)
+    return evaluate_ranking(moved, known, truth, ks)
+
+
+def moved_rows(
+    recommenders,
+    adversaries,
+    known: Positives,
+    key,
+    *,
+    radius: float | Float[Array, " S"],
+    loss: str,
+    norm: str = "l2",
+    side: str = "user",
+) -> Moved:
+    """S recommenders with the rows that the adversary has moved; arguments as in `evaluate_attacked`."""
     recommenders = jax.vmap(lambda r: on_graph(r, known))(recommenders)
     if side != "user":
         recommenders = jax.vmap(lambda r: flip(r, known, side))(recommenders)
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     radii = jnp.broadcast_to(jnp.asarray(radius, jnp.float32), (n_seeds,))
     if not jax.tree.leaves(adversaries):  # without a leaf nothing carries the axis of seeds
-        moved = _move_all(recommenders, None, known, key, radii, attack=_Frozen(adversaries), loss=loss, norm=norm)
-    else:
-        moved = _move_all(recommenders, adversaries, known, key, radii, attack=None, loss=loss, norm=norm)
-    return evaluate_ranking(moved, known, truth, ks)
+        return _move_all(recommenders, None, known, key, radii, attack=_Frozen(adversaries), loss=loss, norm=norm)
+    return _move_all(recommenders, adversaries, known, key, radii, attack=None, loss=loss, norm=norm)
 
 
 class _Frozen:
