@@ -69,8 +69,8 @@ def faithfulness(fitted, users: int) -> dict:
     return {
         "chosen": {"method": method, "of": of},
         "tried": [{"method": m, "of": t, "area": area} for (m, t), area in tried.items()],
-        "table": json.loads(found.table.to_json(orient="records")),
-        "curves": json.loads(found.frame.to_json(orient="records")),
+        "table": found.values(),
+        "curves": found.frame.to_dict("records"),
     }
 
 

@@ -78,7 +78,7 @@ class Explain:
         if self.format == "json":
             parts = {} if explanation is None else explanation.values()
             if found is not None:
-                parts["faithfulness"] = json.loads(found.table.to_json(orient="records"))
+                parts["faithfulness"] = found.values()
             print(json.dumps(parts, indent=1))
             return
         if explanation is not None:

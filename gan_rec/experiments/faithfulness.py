@@ -57,6 +57,10 @@ class Deletion:
             row |= {f"{baseline} p": p}
         return pd.DataFrame(rows)
 
+    def values(self) -> list[dict]:
+        """The rows of the table as JSON holds them: of a baseline without differences from itself."""
+        return [{k: v for k, v in row.items() if v == v} for row in self.table.to_dict("records")]
+
     @property
     def frame(self) -> pd.DataFrame:
         """The mean curves over users: a row for each order, seed and share, with a column for each measure."""
