@@ -12,6 +12,7 @@ from gan_rec.detect_command import Detect
 from gan_rec.errors import UserError
 from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
+from gan_rec.explain_command import Explain
 from gan_rec.laboratory import Attack, Harden
 from gan_rec.searches import Compare, Tune, new_directory, stopped
 
@@ -314,4 +315,5 @@ class Plan:
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
     "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack, "harden": Harden, "detect": Detect,
+    "explain": Explain,
 }  # fmt: skip

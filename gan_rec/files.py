@@ -29,6 +29,11 @@ def write_text(path: Path, text: str) -> None:
     _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`."""
+    _write(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Write a table to `path` as Parquet."""
     _write(path, lambda temporary: frame.to_parquet(temporary, index=False))

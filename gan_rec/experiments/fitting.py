@@ -180,14 +180,29 @@ def evaluate_attacked(
     Raises:
         UserError: `attack`, `on` or a cut-off is not allowed.
     """
+    part = part_of(fitted, on)
+    moved = moved_rows(fitted, attack, radius, on)
+    return evaluate_ranking(moved, to_device(part.known), part.truth, tuple(ks))
+
+
+def moved_rows(
+    fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1, on: str = "test", goal: str = "loss"
+) -> damage.Moved:
+    """The S recommenders of `evaluate_attacked`, with the rows that the attack has moved.
+
+    Args:
+        fitted, attack, radius, on: as there.
+        goal: what the attack raises, see `gan_rec.robustness.damage.move_rows`.
+
+    Raises:
+        UserError: `attack` or `on` is not allowed.
+    """
     if isinstance(attack, str):
         choices.one_of("attack", attack, ATTACKS)
         attack = ATTACKS[attack]()
-    part = part_of(fitted, on)
-    return damage.evaluate_attacked(
-        part.recommenders, attack, to_device(part.known), part.truth, tuple(ks), jax.random.key(fitted.settings.seed),
-        radius=radius, **attacked_how(fitted),
-    )  # fmt: skip
+    part, key = part_of(fitted, on), jax.random.key(fitted.settings.seed)
+    how = attacked_how(fitted) | {"radius": radius, "goal": goal}
+    return damage.move_rows(part.recommenders, attack, to_device(part.known), key, **how).moved
 
 
 class Part(NamedTuple):

@@ -43,7 +43,7 @@ def lists(
     if memory < 1:
         raise UserError(f"memory must be at least 1 MiB, got {memory}")
     check_cutoffs((k,), known.n_items, candidates)
-    indices = np.arange(known.n_users) if users is None else _indices(users, known.user_ids)
+    indices = np.arange(known.n_users) if users is None else indices_of(users, known.user_ids)
     seen = to_device(known.of_users(indices))
     ranked = top_items(recommender, seen, indices, k, side=side, candidates=candidates, memory=memory)
     items, scores = (x[0] for x in ranked)
@@ -59,18 +59,23 @@ def lists(
     return frame[np.isfinite(frame["score"])].reset_index(drop=True)
 
 
-def _indices(users: Sequence[Any], user_ids: np.ndarray) -> np.ndarray:
+def indices_of(wanted: Sequence[Any], ids: np.ndarray, what: str = "user") -> np.ndarray:
+    """Where original ids stand among all `ids`, each once.
+
+    Raises:
+        UserError: there is no such `what`, or none is given.
+    """
     # Ids come as text from a command line; they are compared as text where the types differ.
-    if len(users) == 0:
-        raise UserError("no user is given; at least one id is needed")
-    users = list(dict.fromkeys(users))
-    position = {user: i for i, user in enumerate(user_ids.tolist())}
-    as_text = {str(user): i for user, i in position.items()}
-    found = [position.get(user, as_text.get(str(user))) for user in users]
-    unknown = [str(user) for user, index in zip(users, found, strict=True) if index is None]
+    if len(wanted) == 0:
+        raise UserError(f"no {what} is given; at least one id is needed")
+    wanted = list(dict.fromkeys(wanted))
+    position = {own: i for i, own in enumerate(ids.tolist())}
+    as_text = {str(own): i for own, i in position.items()}
+    found = [position.get(own, as_text.get(str(own))) for own in wanted]
+    unknown = [str(own) for own, index in zip(wanted, found, strict=True) if index is None]
     if unknown:
         raise UserError(
-            f"unknown user {', '.join(unknown[:5])}; the data has {len(user_ids)} users, for example "
-            f"{', '.join(str(u) for u in user_ids[:3])}"
+            f"unknown {what} {', '.join(unknown[:5])}; the data has {len(ids)} {what}s, for example "
+            f"{', '.join(str(own) for own in ids[:3])}"
         )
     return np.array(found, np.int64)

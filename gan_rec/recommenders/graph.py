@@ -21,12 +21,15 @@ class Graph:
     Args:
         known: the pairs, each of which stands in them once.
         dense: multiply with R as a matrix `[U, I]`, or sum over pairs; both give the same. None: by size.
+        matrix: R, if it is another than that of the pairs; entries from 0 to 1 are how much of an edge is there.
     """
 
-    def __init__(self, known: Positives, *, dense: bool | None = None):
+    def __init__(self, known: Positives, *, dense: bool | None = None, matrix: Float[Array, "U I"] | None = None):
         self.n_users, self.n_items = known.n_users, known.n_items
         dense = self.n_users * self.n_items <= _LARGEST if dense is None else dense
-        self.matrix = known.history(jnp.arange(self.n_users)) if dense else None
+        if matrix is None and dense:
+            matrix = known.history(jnp.arange(self.n_users))
+        self.matrix = matrix
         # Out of bounds, the padding takes part in no sum.
         edge = jnp.arange(known.users.shape[0]) < known.n_pairs
         self.users = jnp.where(edge, known.users, self.n_users)

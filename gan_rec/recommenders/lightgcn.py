@@ -2,6 +2,7 @@
 
 import jax
 from flax import nnx
+from jaxtyping import Array, Float
 
 from gan_rec.data.sampling import Positives
 from gan_rec.recommenders.baselines.tables import Factors
@@ -33,10 +34,10 @@ class LightGCN(nnx.Module):
         self.item_embedding = nnx.Param(jax.random.normal(rngs.params(), (n_items, dim)) * dim**-0.5)
         self.layers = layers
 
-    def on(self, known: Positives, *, dense: bool | None = None) -> Factors:
-        """The rows on the graph of `known`; `dense` as in `gan_rec.recommenders.graph.Graph`."""
+    def on(self, known: Positives, *, dense: bool | None = None, matrix: Float[Array, "U I"] | None = None) -> Factors:
+        """The rows on the graph of `known`; `dense` and `matrix` as in `gan_rec.recommenders.graph.Graph`."""
         layer = users, items = self.user_embedding[...], self.item_embedding[...]
-        graph = Graph(known, dense=dense) if self.layers else None
+        graph = Graph(known, dense=dense, matrix=matrix) if self.layers else None
         for _ in range(self.layers):
             layer = graph.step(*layer)
             users, items = users + layer[0], items + layer[1]

@@ -10,9 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from gan_rec.adversaries.ball import Ball
-from gan_rec.data.interactions import Interactions
 from gan_rec.data.sampling import Positives
-from gan_rec.evaluation.evaluate import Evaluation, evaluate_ranking
 from gan_rec.games.batches import Batch, draw_pairs
 from gan_rec.games.rows import RowLoss
 from gan_rec.recommenders.flipped import flip
@@ -50,26 +48,6 @@ class Attacked(NamedTuple):
     clean_rows: tuple[Float[Array, "S U D"], Float[Array, "S I D"]]
     moved: Moved
     losses: Float[Array, " S"]  # of the moved rows
-
-
-def evaluate_attacked(
-    recommenders,
-    adversaries,
-    known: Positives,
-    truth: Interactions,
-    ks: tuple[int, ...],
-    key,
-    **how,
-) -> Evaluation:
-    """Rank with rows that an adversary has moved by at most `radius` of their length.
-
-    Args:
-        recommenders, adversaries, known, key: see `move_rows`.
-        truth: held-out pairs.
-        ks: cut-offs.
-        how: see `move_rows`.
-    """
-    return evaluate_ranking(move_rows(recommenders, adversaries, known, key, **how).moved, known, truth, ks)
 
 
 def move_rows(
