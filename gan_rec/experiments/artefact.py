@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int8
+from jaxtyping import Float
 
 import gan_rec
 from gan_rec.data import Interactions
@@ -26,8 +26,8 @@ from gan_rec.files import write_arrays
 from gan_rec.recommenders.baselines.tables import Factors
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
+from gan_rec.recommenders.whole_numbers import dequantise, quantise
 
-_GROUP = 64  # columns that share a scale
 _CHUNK = 4096  # users whose rows are made at a time
 
 
@@ -152,25 +152,6 @@ def _milliseconds(artefact: Artefact, k: int) -> float:
         start = time.perf_counter()
         top_items(recommender, known, every, k, candidates=artefact.candidates)
     return 1e3 * (time.perf_counter() - start) / len(every)
-
-
-def quantise(table: Float[np.ndarray, "n D"]) -> tuple[Int8[np.ndarray, "n D"], Float[np.ndarray, "n groups"]]:
-    """Whole numbers from -127 to 127 and, for each row and 64 columns, what one is worth."""
-    groups = _grouped(table)
-    scales = np.abs(groups).max(axis=2) / 127
-    whole = np.rint(groups / np.where(scales > 0, scales, 1)[:, :, None]).astype(np.int8)
-    return whole.reshape(len(table), -1)[:, : table.shape[1]], scales.astype(np.float32)
-
-
-def dequantise(whole: Int8[np.ndarray, "n D"], scales: Float[np.ndarray, "n groups"]) -> Float[np.ndarray, "n D"]:
-    """The table again, each entry to within half of what one is worth."""
-    table = _grouped(whole.astype(np.float32)) * scales[:, :, None]
-    return table.reshape(len(whole), -1)[:, : whole.shape[1]]
-
-
-def _grouped(table: np.ndarray) -> np.ndarray:
-    padded = np.pad(table, ((0, 0), (0, -table.shape[1] % _GROUP)))
-    return padded.reshape(len(table), -1, _GROUP)
 
 
 def _table(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -135,7 +136,7 @@ def deletion(
 
 
 def _of_seed(model: Model, users, items, counts, methods, of, draws, seed) -> dict[str, dict[str, np.ndarray]]:
-    histories = np.asarray(model.known.history(users))
+    histories = np.asarray(model.known.history(jnp.asarray(users)))
     found = {}
     for method in methods:
         asked = [explanations.ask(model.known, int(u), int(i), of) for u, i in zip(users, items, strict=True)]

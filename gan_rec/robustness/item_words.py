@@ -42,7 +42,9 @@ def leave_one_word_out(
         return []
     rows = TwoTower.read(recommender, jnp.asarray(encode([text, *texts])))
     # What a hybrid adds to the row is not of the text.
-    own = recommender.items(jnp.asarray([item])) - TwoTower.read(recommender, recommender.vectors.values[[item]])
+    own = recommender.items(jnp.asarray([item])) - TwoTower.read(
+        recommender, jnp.asarray(recommender.vectors.values[[item]])
+    )
     user = recommender.users(asked.user[None], asked.history[None])
     scores = np.asarray(recommender.score(user, rows + own))[0]
     return [(word, float(scores[0] - score)) for word, score in zip(words, scores[1:], strict=True)]

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -33,7 +34,7 @@ def moves(clean: Moved, moved: Moved, known: Positives, user: int, k: int) -> Mo
     users = np.asarray(clean.user_rows[user]), np.asarray(moved.user_rows[user])
     items = np.asarray(clean.item_rows[...]), np.asarray(moved.item_rows[...])
     scores = np.stack([_score(clean, user, rows) for user, rows in zip(users, items, strict=True)])
-    hidden = np.asarray(known.history(np.array([user])))[0] > 0
+    hidden = np.asarray(known.history(jnp.array([user])))[0] > 0
     if known.candidates is not None:
         hidden |= np.asarray(known.candidates) == 0
     order = np.argsort(np.where(hidden, np.inf, -scores), axis=1, kind="stable")
@@ -52,7 +53,7 @@ def moves(clean: Moved, moved: Moved, known: Positives, user: int, k: int) -> Mo
 
 
 def _score(recommender: Moved, user: Float[np.ndarray, " D"], items: Float[np.ndarray, "I D"]) -> np.ndarray:
-    return np.asarray(recommender.score(user[None], items))[0]
+    return np.asarray(recommender.score(jnp.asarray(user[None]), jnp.asarray(items)))[0]
 
 
 def _step(before: Float[np.ndarray, "*any D"], after: Float[np.ndarray, "*any D"]) -> Float[np.ndarray, "*any"]:
