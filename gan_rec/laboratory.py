@@ -39,6 +39,9 @@ class Attack:
     """Which of the folds of a cross-validation (default: the first)."""
     output: Path | None = None
     """Also write tables, numbers and a picture to this folder."""
+    all: bool = False
+    """Measure natural shifts, compressed models, explanations and the detection of fake profiles too, and write all of
+    it as one page, card.html, to --output."""
     format: Literal["table", "json"] = "table"
     """How to print."""
     quiet: bool = False
@@ -59,8 +62,10 @@ class Attack:
             raise UserError(f"certify must be at least 0, got {self.certify}")
         if self.output is not None and self.output.exists() and not self.output.is_dir():
             raise UserError(f"the output {self.output} is a file; give a folder")
-        models = open_run(self.run_directory, self.fold).models
-        models = {name: fitted for name, fitted in models.items() if name != "start"}
+        if self.all and self.output is None:
+            raise UserError("--all needs --output, the folder of the page")
+        run = open_run(self.run_directory, self.fold)
+        models = {name: fitted for name, fitted in run.models.items() if name != "start"}
         with Progress(enabled=not self.quiet) as progress:
             found = evade(models, self.attacks, self.radii, rows=self.rows, goal=self.goal, on=self.on, k=self.k,
                           progress=progress)  # fmt: skip
@@ -68,14 +73,40 @@ class Attack:
             if self.certify:
                 progress.say("certifying ...")
                 radii = certify(models, (1, self.k), on=self.on, users=self.certify, smoothing=self.smoothing)
+            if self.all:
+                self._write_card(run, models, found, radii, progress)
         if self.format == "json":
             print(json.dumps(summaries(found, radii), indent=1))
         else:
             print_table(evasion_tables(found, radii))
         if self.output is not None:
             names = write(self.output, found, radii)
+            names += ["card.html"] if self.all else []
             if self.format == "table":
                 print(f"written to {self.output}: {', '.join(names)}")
+
+    def _write_card(self, run, models, evasion, radii, progress) -> None:
+        from gan_rec.experiments import robustness_card as parts
+        from gan_rec.experiments.card import card, write_card
+        from gan_rec.experiments.compressing import compressed
+        from gan_rec.experiments.detecting import measure_run, measured_table
+        from gan_rec.experiments.natural import natural_shifts
+
+        sections = [parts.evasion_section(evasion)]
+        if radii is not None:
+            sections.append(parts.certified_section(radii))
+        some = models["adversarial"]
+        progress.say("natural shifts ...")
+        sections.append(parts.shifts_section(natural_shifts(run, k=self.k).differences))
+        progress.say("compressed models ...")
+        sections.append(parts.compression_section(compressed(run, k=self.k).differences))
+        progress.say("explanations ...")
+        sections.append(parts.deletion_section(some))
+        progress.say("detection ...")
+        sections.append(parts.detection_section(measured_table(measure_run(some, budgets=(0.03,)))))
+        title = f"Robustness of {self.run_directory.name}"
+        facts = parts.facts(models, self.run_directory.name, self.on)
+        write_card(self.output / "card.html", card(title, facts, sections))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from test_evasion import frame
 
+from gan_rec import cli
 from gan_rec.errors import UserError
 from gan_rec.experiments.card import Section, card, write_card
 from gan_rec.experiments.evasion import Evasion
@@ -72,6 +73,26 @@ def test_a_card_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         write_card(tmp_path / "file" / "card.html", "x")
+
+
+@pytest.mark.long
+def test_the_command_writes_the_whole_page(tmp_path, capsys):
+    run = tmp_path / "u-17 & run"
+    options = "--dataset synthetic --recommender autoencoder --dim 8 --epochs 2 --evaluate-every 1 --seeds 2 --quiet"
+    cli.main(["train", *options.split(), "--out", str(run)])
+    attack = ["attack", str(run), "--attacks", "fgm", "pgd", "--radii", "0.3", "--certify", "10", "-k", "5", "--quiet"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*attack, "--all"])
+    assert stop.value.code == 2 and "--all needs --output" in capsys.readouterr().err
+    cli.main([*attack, "--all", "--output", str(tmp_path / "found")])
+    assert "card.html" in capsys.readouterr().out
+    text = (tmp_path / "found" / "card.html").read_text()
+    links = Links()
+    links.feed(text)
+    assert links.open == [] and all(link.startswith("data:") for link in links.loaded)
+    for title in ("Evasion", "Certificates", "Natural shifts", "Compression", "Explanations", "Detection"):
+        assert f"<h2>{title}</h2>" in text
+    assert "Robustness of u-17 &amp; run" in text and str(tmp_path) not in text
 
 
 def test_chromium_shows_the_page_without_errors(tmp_path):

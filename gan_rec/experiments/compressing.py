@@ -10,10 +10,10 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.experiments import choices
 from gan_rec.experiments.cells import MODELS, Cell, Compared, compare_cells
-from gan_rec.experiments.fitting import Fitted
+from gan_rec.experiments.fitting import Fitted, attacked_how
 from gan_rec.robustness import compression
 from gan_rec.robustness.compression import Compressed
-from gan_rec.robustness.damage import evaluate_attacked
+from gan_rec.robustness.damage import move_rows
 
 KINDS = {"int8": (8,), "pruned": (0.5, 0.9), "low-rank": (32,), "student": (32,)}
 
@@ -26,7 +26,7 @@ def compressed(
     radii: Sequence[float] = (0.1, 0.3),
     k: int = 20,
 ) -> Compared:
-    """Compress both models and attack what comes of it, as `gan_rec.evaluate_attacked` does the models themselves.
+    """Compress both models and attack what comes of it, as `gan_rec.evade` does the models themselves (goal "list").
 
     Whoever attacks knows the compressed model. Rows of other models have other lengths; a radius is relative to them.
 
@@ -90,12 +90,10 @@ def _evaluate(fitted: Fitted, made: Compressed, k: int, attack: str | None = Non
     known, truth = to_device(fitted.split.train_and_valid()), fitted.split.open_test()
     if attack is None:
         return evaluate_ranking(made.recommenders, known, truth, (k,), side=made.side)
-    settings = fitted.settings
-    return evaluate_attacked(
-        made.recommenders, ATTACKS[attack](), known, truth, (k,), jax.random.key(settings.seed), radius=radius,
-        loss=settings.loss or choices.RECOMMENDERS[settings.recommender].training["loss"],
-        norm=settings.norm or "l2", side=made.side,
-    )  # fmt: skip
+    how = attacked_how(fitted) | {"side": made.side, "radius": radius, "goal": "list", "k": k}
+    key = jax.random.key(fitted.settings.seed)
+    moved = move_rows(made.recommenders, ATTACKS[attack](), known, key, **how).moved
+    return evaluate_ranking(moved, known, truth, (k,))
 
 
 def _check(kind: str, strength: float, fitted: Fitted) -> None:

@@ -1,12 +1,16 @@
 """The sections of a run's robustness card."""
 
+from importlib.util import find_spec
+
 import pandas as pd
 
+from gan_rec.errors import UserError
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.card import Section
 from gan_rec.experiments.certified import certified_accuracy
 from gan_rec.experiments.evasion import Evasion
 from gan_rec.experiments.evasion_report import certified_figure, damage_figure
+from gan_rec.experiments.faithfulness import deletion
 from gan_rec.experiments.fitting import Fitted
 from gan_rec.experiments.tables import interval
 
@@ -73,6 +77,63 @@ def certified_section(radii: pd.DataFrame) -> Section:
         },
         {"certified accuracy": certified_figure(radii)},
     )
+
+
+def shifts_section(differences: pd.DataFrame) -> Section:
+    """Natural shifts, see `gan_rec.experiments.natural.natural_shifts`."""
+    return Section(
+        "Natural shifts",
+        "The same models on data that have changed by themselves: drops and misclicks are shares of each history, new "
+        "users have as many items, popularity counts so many held-out pairs of an item. Differences are adversarial "
+        "minus twin, with their 95% interval over users and Holm's p over all rows.",
+        {"NDCG": _compared(differences, ["shift", "strength"])},
+    )
+
+
+def compression_section(differences: pd.DataFrame) -> Section:
+    """Compressed models, see `gan_rec.experiments.compressing.compressed`."""
+    return Section(
+        "Compression",
+        "Both models with rows of 8 bits, with a share of their weights set to 0, with scores of low rank, and as a "
+        "student that learned from them, clean and attacked by whoever knows the compressed model.",
+        {"NDCG": _compared(differences, ["kind", "strength", "attack", "radius"])},
+    )
+
+
+def deletion_section(fitted: Fitted) -> Section:
+    """Faithfulness of explanations, see `gan_rec.experiments.faithfulness.deletion`."""
+    try:
+        found = deletion(fitted)
+        shown = {
+            "tables": {"area under the deletion curve; differences with Holm's p": found.table},
+            "figures": {"deletion curves": found.plot() if find_spec("matplotlib") else None},
+        }
+    except UserError as error:  # of a recommender that knows users by their ids
+        shown = {"notes": [str(error)]}
+    return Section(
+        "Explanations",
+        "Items of the history are taken out in the order of an explanation: the sooner score and rank of the first "
+        "recommendation fall, the more faithful it is. The area under that curve, beside random order and popularity.",
+        **shown,
+    )
+
+
+def detection_section(table: pd.DataFrame) -> Section:
+    """Detection of simulated fake profiles, see `gan_rec.experiments.detecting.measure_run`."""
+    return Section(
+        "Detection",
+        "Fake profiles put into the data on purpose, of kinds that a detector has not learned from; and how many real "
+        "users are flagged in clean data.",
+        {"ROC AUC, precision at the true count, and false alarms": table},
+    )
+
+
+def _compared(differences: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """What people read of the differences of cells."""
+    frame = differences[[*keys, "adversarial", "twin", "difference"]].copy()
+    low, high = differences["users low"], differences["users high"]
+    frame["95% interval"] = [f"{a:+.4f} to {b:+.4f}" for a, b in zip(low, high, strict=True)]
+    return frame.assign(**{"p (Holm)": differences["p (Holm)"]})
 
 
 def wide(frame: pd.DataFrame, keys: list[str], columns: str, value: str) -> pd.DataFrame:
