@@ -14,9 +14,11 @@ from pathlib import Path
 from cells import decimals, markdown
 
 import gan_rec
-from gan_rec.experiments.detecting import measure, measured_table, scorers
+from gan_rec.experiments.detecting import attack_of_kind, measure, measured_table, scorers
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.moved import measure_moved
+from gan_rec.robustness.learned_profiles import LEARNED
+from gan_rec.robustness.profiles import KINDS
 
 RESULTS = Path(__file__).parent / "results" / "detection.jsonl"
 DETECTORS = ("features", "tied-items", "shared-items", "pca", "autoencoder", "combined")
@@ -28,7 +30,8 @@ def profiles(split, options) -> dict:
     if options.recommender:
         models = scorers(gan_rec.fit(split, recommender=options.recommender, alpha=1.0, seeds=1, progress=False))
         detectors = (*DETECTORS, "recommender")
-    how = {"budgets": options.budget, "seeds": range(options.seeds), "targets": options.targets}
+    attacks = {kind: attack_of_kind(kind) for kind in options.attacks}
+    how = {"attacks": attacks, "budgets": options.budget, "seeds": range(options.seeds), "targets": options.targets}
     found = measure(split.train, detectors=detectors, models=models, **how)
     print_means(measured_table(found), ["attack", "budget", "detector"])
     return {"targets": options.targets, "profiles": found.to_dict("records")}
@@ -68,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budget", type=float, nargs="+", default=[0.01, 0.03, 0.05])
     parser.add_argument("--targets", type=int, default=5)
+    parser.add_argument("--attacks", nargs="+", default=[*KINDS, *LEARNED], choices=[*KINDS, *LEARNED])
     parser.add_argument("--recommender", help="also what one of these says, trained before the attack")
     parser.add_argument("--rows", action="store_true", help="rows that an attack has moved, not profiles")
     parser.add_argument("--smoke", action="store_true", help="nothing is written")

@@ -47,7 +47,7 @@ def test_users_are_listed_by_suspicion_with_their_ids_and_reasons(poisoned):
     found = detect(data=poisoned)
     assert list(found.columns) == ["user", "suspicion", "flagged", "reasons", "items"]
     assert sorted(found["user"]) == sorted(poisoned["user"].unique())
-    assert found["suspicion"].is_monotonic_decreasing and (found["flagged"].diff()[1:] <= 0).all()
+    assert found["suspicion"].is_monotonic_decreasing and found["flagged"].astype(int).is_monotonic_decreasing
     fake = found["user"].str.startswith("bot-").to_numpy()
     assert auc(fake.astype(int), found["suspicion"].to_numpy()) > 0.97
     assert found["reasons"][0].count("; ") == 2 and "(others " in found["reasons"][0]

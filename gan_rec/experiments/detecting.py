@@ -21,6 +21,7 @@ from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
 from gan_rec.recommenders.mix import Mix
 from gan_rec.robustness import detection
+from gan_rec.robustness.learned_profiles import LEARNED, learned_profiles
 from gan_rec.robustness.profile_classifier import SIMULATED
 from gan_rec.robustness.profile_likelihood import falsity, unlikelihood
 from gan_rec.robustness.profiles import KINDS, fake_profiles, number_of_fakes, unpopular_targets
@@ -162,7 +163,7 @@ def measure(
     """
     known = known.at_hand
     if attacks is None:
-        attacks = {kind: _of_kind(kind) for kind in KINDS}
+        attacks = {kind: attack_of_kind(kind) for kind in KINDS}
     plan = [(CLEAN, 0.0, seed) for seed in seeds]
     plan += [(name, budget, seed) for name in attacks for budget in budgets for seed in seeds]
     rows = []
@@ -188,7 +189,10 @@ def measure_run(fitted: Fitted, data=None, *, seed_index: int = 0, **options) ->
     return measure(_interactions(fitted, data), detectors=detectors, models=models, **options)
 
 
-def _of_kind(kind: str) -> Attack:
+def attack_of_kind(kind: str) -> Attack:
+    """One of `gan_rec.robustness.profiles.KINDS` or `gan_rec.robustness.learned_profiles.LEARNED`."""
+    if kind in LEARNED:
+        return lambda known, n, targets, rng: learned_profiles(kind, known, n, targets, rng).profiles
     return lambda known, n, targets, rng: fake_profiles(kind, known, n, targets, rng)
 
 
