@@ -156,6 +156,7 @@ def test_pictures_and_texts(model, found):
     assert json.loads(json.dumps(titled.values()))["history"][0]["title"].startswith("Film $")
 
 
+@pytest.mark.long
 def test_words_of_texts_carry_recommendations(small_split, monkeypatch):
     """Through an encoder that counts letters: what it makes of a text is known."""
 

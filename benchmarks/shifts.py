@@ -1,0 +1,105 @@
+"""Natural shifts and compression beside attacks: both models of a recommender, on test.
+
+    python benchmarks/shifts.py --output benchmarks/results/shifts.jsonl    # 2 CPU cores: some 20 minutes
+    python benchmarks/shifts.py --table
+
+A JSON line for each data set and recommender: what `gan_rec.experiments.natural.natural_shifts` and
+`gan_rec.experiments.compressing.compressed` find.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import tyro
+from cells import decimals, markdown
+
+RESULTS = Path(__file__).parent / "results" / "shifts.jsonl"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    datasets: tuple[str, ...] = ("cfgan-ml100k",)
+    recommenders: tuple[str, ...] = ("autoencoder",)
+    seeds: int = 3
+    epochs: int | None = None
+    """The most epochs (default: the recommender's)."""
+    radius: float = 0.1
+    """Of the attacks that stand beside the shifts."""
+    time: bool = False
+    """Train also for the shift in time, where the data have times."""
+    output: Path | None = None
+    """A file that gets a line for each data set and recommender."""
+    table: bool = False
+    """Print the tables of what has been measured before."""
+
+
+def measure(name: str, recommender: str, options: Options) -> dict:
+    """Train both models and measure them."""
+    import gan_rec
+    from gan_rec.experiments.compressing import compressed
+    from gan_rec.experiments.natural import natural_shifts
+
+    dataset = gan_rec.load(name)
+    split, start = gan_rec.split(dataset), time.perf_counter()
+    given = {} if options.epochs is None else {"epochs": options.epochs}
+    models = {
+        model: gan_rec.fit(split, recommender=recommender, seeds=options.seeds, progress=False, **given | alpha)
+        for model, alpha in {"adversarial": {}, "twin": {"alpha": 1.0}}.items()
+    }
+    print(name, recommender, "trained", round(time.perf_counter() - start), flush=True)
+    run, attacks = SimpleNamespace(models=models), {"noise": options.radius, "fgm": options.radius}
+    shifts = natural_shifts(run, attacks=attacks, times=dataset if options.time else None)
+    print(shifts.differences.to_string(), flush=True)
+    small = compressed(run)
+    print(small.differences.to_string(), flush=True)
+    found = {"shifts": shifts, "compression": small}
+    return {
+        part: {table: json.loads(getattr(each, table).to_json(orient="records", double_precision=15))
+               for table in ("rows", "differences")}
+        for part, each in found.items()
+    } | {"seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
+
+
+def tables(path: Path) -> list[str]:
+    """What has been measured, as Markdown."""
+    lines = []
+    for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        for part, about in {"shifts": ("shift", "strength"), "compression": ("kind", "strength", "attack")}.items():
+            header = (f"{line['dataset']}, {line['recommender']}: {part}", "adversarial", "twin", "difference",
+                      "95% over seeds", "p (Holm)")  # fmt: skip
+            lines += [*markdown(header, [_row(row, about) for row in line[part]["differences"]]), ""]
+    return lines
+
+
+def _row(row: dict, about: tuple[str, ...]) -> list[str]:
+    name = " ".join(f"{row[column]:g}" if isinstance(row[column], float) else str(row[column]) for column in about)
+    name += f" {row['radius']:g}" if row.get("radius") else ""
+    interval = "" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
+    values = (decimals(row[model]) for model in ("adversarial", "twin"))
+    return [name, *values, decimals(row["difference"], sign="+"), interval, f"{row['p (Holm)']:.2g}"]
+
+
+def main(options: Options) -> None:
+    """Measure, or print what has been measured."""
+    if options.table:
+        print("\n".join(tables(options.output or RESULTS)))
+        return
+    from gan_rec.experiments.environment import environment
+
+    about = {n: v for n, v in environment(None).items() if n in ("git_revision", "packages", "device")}
+    for name in options.datasets:
+        for recommender in options.recommenders:
+            line = {"benchmark": "shifts", "dataset": name, "recommender": recommender, "seeds": options.seeds}
+            line |= measure(name, recommender, options) | {"environment": about}
+            if options.output is not None:
+                with open(options.output, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
