@@ -122,14 +122,16 @@ class Promotion:
     temperature: Float[Array, ""] | float
 
     def loss(self, scores: Float[Array, "R I"]) -> Float[Array, ""]:
-        """A smooth share of misses: the mean of sigmoid((tenth score - target's score) / temperature) and a slope.
+        """Minus the log of a smooth hit ratio of each target, averaged over targets.
 
-        Scores are over the standard deviation of a user's. The slope, .1 times the softplus of the same, brings those
-        nearer that are far away.
+        The smooth hit ratio is the mean over users of sigmoid((target's score - tenth score) / temperature), scores
+        over their standard deviation. While nobody is shown the target, its logarithm pulls at those who are nearest
+        to it: users one by one, not all of them a little.
         """
         margin, counts = self._margins(scores)
-        far = margin / self.temperature
-        return jnp.sum(counts * (jax.nn.sigmoid(far) + 0.1 * jax.nn.softplus(far))) / jnp.maximum(jnp.sum(counts), 1)
+        hits = jnp.where(counts > 0, jax.nn.log_sigmoid(-margin / self.temperature), -_FAR)
+        users = jnp.log(jnp.maximum(jnp.sum(counts, axis=0), 1))
+        return jnp.mean(jnp.where(jnp.any(counts > 0, axis=0), users - jax.nn.logsumexp(hits, axis=0), 0.0))
 
     def hit_ratio(self, scores: Float[Array, "R I"]) -> Float[Array, ""]:
         """Of pairs of a user and a target that the user does not have, the share with the target in the first ten."""

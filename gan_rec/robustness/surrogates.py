@@ -144,7 +144,7 @@ def _scores(weights: tuple, histories: Float[Array, "n I"]) -> Float[Array, "n I
 @jax.jit
 def _trained(surrogate: AutoencoderSurrogate, fakes: Float[Array, "n I"]) -> tuple:
     pairs = jnp.concatenate([surrogate.real, fakes])
-    adam = optax.adam(surrogate.learning_rate, eps=1e-6)
+    adam = optax.adam(surrogate.learning_rate, eps_root=1e-10)  # whose root has a slope at 0
 
     def loss(weights, hidden):
         scores = _scores(weights, pairs * (1 - hidden) / (1 - surrogate.hide))
@@ -162,4 +162,34 @@ def _trained(surrogate: AutoencoderSurrogate, fakes: Float[Array, "n I"]) -> tup
     return jax.lax.scan(step, begin, jnp.arange(surrogate.steps))[0][0]
 
 
-SURROGATES = {"factors": FactorSurrogate, "autoencoder": AutoencoderSurrogate}
+@partial(jax.tree_util.register_dataclass, data_fields=["real", "inverse", "on_real"], meta_fields=[])
+@dataclass(frozen=True)
+class LinearSurrogate:
+    """EASE, whose training is solved rather than unrolled.
+
+    Args:
+        real: profiles X of R real users.
+        inverse: P = (X'X + l2)^-1, of real users alone.
+        on_real: X P.
+    """
+
+    real: Float[Array, "R I"]
+    inverse: Float[Array, "I I"]
+    on_real: Float[Array, "R I"]
+
+    @classmethod
+    def fit(cls, real: Float[np.ndarray, "R I"], seed: int = 0, *, l2: float = 200.0) -> "LinearSurrogate":
+        """Solve it for real users; nothing is random."""
+        rows = real.astype(np.float64)
+        inverse = np.linalg.inv(rows.T @ rows + l2 * np.eye(rows.shape[1]))
+        return cls(*(jnp.asarray(x, jnp.float32) for x in (rows, inverse, rows @ inverse)))
+
+    def __call__(self, fakes: Float[Array, "n I"]) -> Float[Array, "R I"]:
+        """Scores of real users once the fakes were among the training users, by the identity of Woodbury."""
+        through = fakes @ self.inverse
+        solved = jnp.linalg.solve(jnp.eye(len(fakes)) + through @ fakes.T, through)
+        diagonal = jnp.diag(self.inverse) - jnp.sum(through * solved, axis=0)
+        return self.real - (self.on_real - (self.real @ through.T) @ solved) / diagonal
+
+
+SURROGATES = {"factors": FactorSurrogate, "autoencoder": AutoencoderSurrogate, "linear": LinearSurrogate}
