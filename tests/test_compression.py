@@ -107,7 +107,8 @@ def test_both_models_are_attacked_at_every_size(run):
         np.testing.assert_allclose(means[kind, strength, "none", 0, "twin"], whole, rtol=1e-5)
         np.testing.assert_allclose(means[kind, strength, "fgm", 0, "twin"], whole, rtol=1e-5)
         assert means[kind, strength, "fgm", 1, "twin"] < whole
-    attacked = gan_rec.evaluate_attacked(run.models["twin"], "fgm", 1.0, ks=(10,)).per_seed("NDCG@10").mean()
+    evaded = gan_rec.evade({"twin": run.models["twin"]}, ("fgm",), [1.0], k=10, transfer=False).curves
+    attacked = evaded[evaded["radius"] == 1.0]["NDCG@10"].mean()
     np.testing.assert_allclose(means["whole", 32, "fgm", 1, "twin"], attacked, rtol=1e-5)
     np.testing.assert_allclose(means["int8", 8, "none", 0, "twin"], whole, atol=0.03)
     sizes = rows.groupby(["kind", "strength"])["MiB"].first()
