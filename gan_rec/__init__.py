@@ -28,6 +28,8 @@ _HOMES = {
     ),  # fmt: skip
     "gan_rec.experiments.evasion": ("evade", "Evasion"),
     "gan_rec.experiments.certified": ("certify",),
+    "gan_rec.experiments.detecting": ("detect",),
+    "gan_rec.experiments.explaining": ("explain",),
     "gan_rec.experiments.watching": ("watch",),
     "gan_rec.experiments.models": ("Goal",),
     "gan_rec.experiments.search": ("Search",),
