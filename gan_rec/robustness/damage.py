@@ -18,6 +18,7 @@ from gan_rec.recommenders.graph import on_graph
 
 ROWS = ("both", "users", "items")
 GOALS = ("list", "loss")
+_SHARPNESS = 2.5  # at which PGD did most to a trained model and its twin, on validation
 _MOST_PAIRS = 2**17  # that the attacked loss is over
 
 
@@ -68,7 +69,8 @@ def move_rows(
 
     With the goal "loss" it raises the training loss on what is known (all users, or 131,072 pairs at the most), as in
     He et al., SIGIR 2018, table 1. With "list" it drives the K items that the model itself puts first out of each
-    user's list: it raises the cross-entropy of these under a softmax over all unseen items. Both are open to whoever
+    user's list: it raises the cross-entropy of these under a softmax of the standardised scores of all unseen items.
+    Both are open to whoever
     attacks a deployed model; neither sees what is held out. One perturbation of every user and item row serves all of
     the ranking.
 
@@ -121,14 +123,30 @@ def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack
         ball = Ball(radius * (rows != "items"), radius * (rows != "users"), norm)
         profile = getattr(adversary, "reads_history", False)
         if goal == "list":
-            batch, name = _own_lists(recommender.score(*clean), known, k, profile=profile), "softmax"
+            scores = recommender.score(*clean)
+            batch, name = _own_lists(scores, known, k, profile=profile), "softmax"
+            scorer = _Standardised(recommender, scores)
         else:
-            batch, name = _whole(known, loss, draw_key, profile=profile), loss
-        attacked = RowLoss(recommender, batch, name, clean, shared=True)
+            batch, name, scorer = _whole(known, loss, draw_key, profile=profile), loss, recommender
+        attacked = RowLoss(scorer, batch, name, clean, shared=True)
         moved = ball.project(tuple(adversary(attacked, *clean, attack_key, ball)), clean)
         return Attacked(clean, Moved(recommender, *moved), attacked(*moved))
 
     return jax.vmap(move, in_axes=(0, None if adversaries is None else 0, 0))(recommenders, adversaries, radii)
+
+
+class _Standardised:
+    """Scores of whole tables in standard deviations of each user's clean ones, times a constant.
+
+    Otherwise an attack on a softmax depends on the scale of the scores, which no ranking does: a model whose scores are
+    small would have a soft softmax, whose gradient hardly knows the list, and would look robust for it.
+    """
+
+    def __init__(self, recommender: nnx.Module, clean: Float[Array, "U I"]):
+        self.inner, self.scale = recommender, _SHARPNESS / jnp.maximum(jnp.std(clean, axis=1, keepdims=True), 1e-12)
+
+    def score(self, users: Float[Array, "U D"], items: Float[Array, "I D"]) -> Float[Array, "U I"]:
+        return self.scale * self.inner.score(users, items)
 
 
 def _own_lists(scores: Float[Array, "U I"], known: Positives, k: int, *, profile: bool) -> Batch:
