@@ -15,6 +15,7 @@ from pathlib import Path
 
 import map_table
 import numpy as np
+import robustness_tables
 import speed_tables
 from cells import decimals, markdown, paired, percent, with_interval
 
@@ -292,6 +293,8 @@ TABLES = {
     "alpha": alpha,
     "collm": collm,
     "cold-items": cold_items,
+    "evasion": lambda: robustness_tables.evasion(read("evasion.jsonl")),
+    "detection": lambda: robustness_tables.detection(read("detection.jsonl")),
     **{name: partial(_of_speed, name) for name in speed_tables.TABLES},
 }
 

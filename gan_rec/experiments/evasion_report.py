@@ -32,11 +32,20 @@ def evasion_tables(evasion: Evasion, radii: pd.DataFrame | None = None) -> Group
 def _curves_table(evasion: Evasion) -> Table:
     curves, metric = evasion.curves, evasion.metric
     radii = sorted(curves["radius"].unique())
-    title = f"{metric} when rows move by a share of their length (in brackets: what is left of the clean lists)"
-    table = new_table(title, "model, attack", *(f"{radius:g}" for radius in radii))
+    table = new_table(
+        f"{metric} when rows move by a share of their length", "model, attack", *(f"{r:g}" for r in radii)
+    )
     for (model, attack), own in curves.groupby(["model", "attack"], sort=False):
-        mean = own.groupby("radius")[[metric, f"overlap@{evasion.k}"]].mean()
-        table.add_row(f"{model}, {attack}", *(f"{m:.4f} ({o:.2f})" for m, o in mean.itertuples(index=False)))
+        means = own.groupby("radius")[[metric, f"overlap@{evasion.k}", "flips"]].mean()
+        table.add_row(f"{model}, {attack}", *(f"{value:.4f}" for value in means[metric]))
+    last = curves[curves["radius"] == radii[-1]].groupby(["model", "attack"], sort=False)
+    left = last[[f"overlap@{evasion.k}", "flips"]].mean().xs(evasion.attacks[-1], level="attack")
+    table.caption = "; ".join(
+        f"{model} under {evasion.attacks[-1]} at {radii[-1]:g}: {overlap:.0%} of the lists are left, {flips:.0%} of "
+        "the first items are others"
+        for model, overlap, flips in left.itertuples()
+    )
+    table.caption_justify = "left"
     return table
 
 

@@ -70,9 +70,8 @@ def move_rows(
     With the goal "loss" it raises the training loss on what is known (all users, or 131,072 pairs at the most), as in
     He et al., SIGIR 2018, table 1. With "list" it drives the K items that the model itself puts first out of each
     user's list: it raises the cross-entropy of these under a softmax of the standardised scores of all unseen items.
-    Both are open to whoever
-    attacks a deployed model; neither sees what is held out. One perturbation of every user and item row serves all of
-    the ranking.
+    Both are open to whoever attacks a deployed model; neither sees what is held out. One perturbation of every user and
+    item row serves all of the ranking.
 
     Args:
         recommenders: weights with a leading axis of S.
