@@ -46,6 +46,7 @@ def measure(split, recommender: str, options: Options) -> dict:
     for name, alpha in {"adversarial": {}, "twin": {"alpha": 1.0}}.items():
         start = time.perf_counter()
         fitted = gan_rec.fit(split, recommender=recommender, seeds=options.seeds, progress=False, **given | alpha)
+        print(recommender, name, "trained", round(time.perf_counter() - start), flush=True)
         models[name] = faithfulness(fitted, options.users) | {
             "NDCG@20": float(gan_rec.evaluate(fitted).per_seed("NDCG@20").mean()),
             "seconds": round(time.perf_counter() - start, 1),

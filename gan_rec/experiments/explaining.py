@@ -266,7 +266,7 @@ def _words(fitted: Fitted, model: Model, asked: explanations.Asked, item: int) -
     def encode(some):
         return components(encoder.encode(list(some), progress=False)).astype(np.float32)
 
-    found = leave_one_word_out(model.recommender, model.known, asked, item, texts[item], encode)
+    found = leave_one_word_out(model.recommender, asked, texts[item], encode)
     return pd.DataFrame(found, columns=["word", "attribution"])
 
 

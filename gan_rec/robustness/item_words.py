@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from gan_rec.data.sampling import Positives
 from gan_rec.recommenders.two_tower import TwoTower
 from gan_rec.robustness.explanations import Asked
 
@@ -19,9 +18,7 @@ def without_each(text: str) -> tuple[list[str], list[str]]:
 
 def leave_one_word_out(
     recommender: TwoTower,
-    known: Positives,
     asked: Asked,
-    item: int,
     text: str,
     encode: Callable[[Sequence[str]], Float[np.ndarray, "m T"]],
 ) -> list[tuple[str, float]]:
@@ -31,20 +28,15 @@ def leave_one_word_out(
 
     Args:
         recommender: of one seed.
-        known: who has what.
         asked: of which user and history.
-        item: index.
         text: the item's.
         encode: from texts to the vectors that the recommender reads.
     """
     words, texts = without_each(text)
     if not words:
         return []
+    # What a hybrid adds to the row is not of the text, and in both scores.
     rows = TwoTower.read(recommender, jnp.asarray(encode([text, *texts])))
-    # What a hybrid adds to the row is not of the text.
-    own = recommender.items(jnp.asarray([item])) - TwoTower.read(
-        recommender, jnp.asarray(recommender.vectors.values[[item]])
-    )
     user = recommender.users(asked.user[None], asked.history[None])
-    scores = np.asarray(recommender.score(user, rows + own))[0]
+    scores = np.asarray(recommender.score(user, rows))[0]
     return [(word, float(scores[0] - score)) for word, score in zip(words, scores[1:], strict=True)]
