@@ -187,7 +187,7 @@ class Shape:
         order = jnp.argsort(-(weights + self.fixed), axis=1)
         ranks = jnp.argsort(order, axis=1)
         chosen = (ranks < self.sizes[:, None]).astype(weights.dtype)
-        return chosen + weights - jax.lax.stop_gradient(weights)
+        return chosen + (weights - jax.lax.stop_gradient(weights))
 
 
 def _judge(surrogate, goal: Promotion, profiles: Float[Array, "n I"]):

@@ -68,7 +68,7 @@ class FactorSurrogate:
         items = jnp.asarray(rng.normal(0, 0.1 / dim**0.5, (real.shape[1], dim)), jnp.float32)
         rows = jnp.asarray(real, jnp.float32)
         start = cls(rows, items, rounds)
-        return cls(rows, _swept(start, jnp.zeros((0, real.shape[1]))), sweeps)
+        return cls(rows, _swept(start, jnp.zeros((0, real.shape[1]), jnp.float32)), sweeps)
 
     def __call__(self, fakes: Float[Array, "n I"]) -> Float[Array, "R I"]:
         """Scores of real users once the fakes were among the training users."""
@@ -126,10 +126,10 @@ class AutoencoderSurrogate:
         cls, real: Float[np.ndarray, "R I"], seed: int = 0, *, dim: int = 32, steps: int = 12, rounds: int = 120
     ) -> "AutoencoderSurrogate":
         """Begin with what `rounds` steps on real users alone lead to."""
-        first, last = jax.random.normal(jax.random.key(seed), (2, real.shape[1], dim)) * dim**-0.5 / 4
+        first, last = jax.random.normal(jax.random.key(seed), (2, real.shape[1], dim), jnp.float32) * dim**-0.5 / 4
         rows = jnp.asarray(real, jnp.float32)
-        start = cls(rows, (first, jnp.zeros(dim), last), rounds)
-        return cls(rows, _trained(start, jnp.zeros((0, real.shape[1]))), steps)
+        start = cls(rows, (first, jnp.zeros(dim, first.dtype), last), rounds)
+        return cls(rows, _trained(start, jnp.zeros((0, real.shape[1]), jnp.float32)), steps)
 
     def __call__(self, fakes: Float[Array, "n I"]) -> Float[Array, "R I"]:
         """Scores of real users once the fakes were among the training users."""
