@@ -12,8 +12,9 @@ from gan_rec.errors import UserError
 class LearningOptions:
     """How learned profiles are learned."""
 
-    surrogate: str = "factors"
-    """What is trained in the place of the recommender: factors, autoencoder or linear."""
+    surrogate: str = "walks"
+    """What is trained in the place of the recommender: factors, autoencoder, linear or walks; unrolled:linear in
+    --poison says it for one attack."""
     learning_steps: int = 60
     """Steps of Adam of a learned attack."""
     realism: float = 0.2

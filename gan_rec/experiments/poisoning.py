@@ -9,7 +9,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from gan_rec.files import write_arrays, write_text
 from gan_rec.progress import Progress
 from gan_rec.robustness.defences import DEFENCES, Defence, without_users
 from gan_rec.robustness.detection import SIMULATED
-from gan_rec.robustness.learned_profiles import LEARNED, Learning, learned_profiles
+from gan_rec.robustness.learned_profiles import LEARNED, Learning, check_learned, learned_profiles
 from gan_rec.robustness.profiles import KINDS, fake_profiles, number_of_fakes, unpopular_targets, with_profiles
 from gan_rec.robustness.promotion import hit_ratio, mean_rank, target_ranks
 
@@ -40,7 +40,7 @@ class Plan:
     """Which cells are measured.
 
     Args:
-        attacks: of `ATTACKS`; clean data are measured too.
+        attacks: of `ATTACKS`; clean data are measured too. A learned one may name its surrogate: "unrolled:linear".
         budgets: fakes, as parts of the real users.
         targets: how many items are promoted, see `gan_rec.robustness.profiles.unpopular_targets`.
         defences: of `gan_rec.robustness.defences.DEFENCES`; those that a recommender cannot have are left out.
@@ -63,8 +63,11 @@ class Plan:
         """Raise UserError unless names and numbers are possible ones, as far as that goes without data."""
         for what, names, allowed in (("attack", self.attacks, ATTACKS), ("defence", self.defences, DEFENCES)):
             for name in names:
-                if name not in allowed:
+                kind, _, surrogate = name.partition(":")
+                if (kind if what == "attack" else name) not in allowed or (surrogate and kind not in LEARNED):
                     raise UserError(f"unknown {what} {name!r}; allowed: {', '.join(allowed)}")
+                if kind in LEARNED:
+                    check_learned(kind, surrogate or self.learning.surrogate)
             if not names:
                 raise UserError(f"no {what} is named; allowed: {', '.join(allowed)}")
         if not self.budgets or not all(0 < budget <= 1 for budget in self.budgets):
@@ -143,7 +146,7 @@ def cells(plan: Plan, victims: dict[str, Victim]) -> Iterator[Cell]:
 
 
 def make_profiles(
-    kind: str, split: Split, plan: Plan, draw: int, budget: float
+    attack: str, split: Split, plan: Plan, draw: int, budget: float
 ) -> tuple[Int[np.ndarray, " T"], Bool[np.ndarray, "n I"]]:
     """The targets of a draw, and the fakes of one attack; of clean data none.
 
@@ -151,12 +154,14 @@ def make_profiles(
     """
     known = split.train
     targets = unpopular_targets(known, plan.targets, np.random.default_rng([draw, 0]))
-    if kind == CLEAN:
+    if attack == CLEAN:
         return targets, np.zeros((0, known.n_items), bool)
+    kind, _, surrogate = attack.partition(":")
     rng = np.random.default_rng([draw, 1, ATTACKS.index(kind)])
     n = number_of_fakes(known, budget)
     if kind in LEARNED:
-        return targets, learned_profiles(kind, known, n, targets, rng, plan.size, plan.learning).profiles
+        how = replace(plan.learning, surrogate=surrogate or plan.learning.surrogate)
+        return targets, learned_profiles(kind, known, n, targets, rng, plan.size, how).profiles
     return targets, fake_profiles(kind, known, n, targets, rng, plan.size)
 
 
@@ -177,7 +182,7 @@ class _World:
     def __init__(self, split: Split, plan: Plan, kept: "Kept", draw: int, attack: str, budget: float):
         self.draw, self.attack, self.real = draw, attack, split.train.n_users
         self.targets, profiles = kept.profiles(
-            f"{attack}-{budget:g}-{draw}", lambda: make_profiles(attack, split, plan, draw, budget)
+            f"{attack.replace(':', '-')}-{budget:g}-{draw}", lambda: make_profiles(attack, split, plan, draw, budget)
         )
         self.split = with_profiles(split, profiles)
         self.known = to_device(self.split.train_and_valid())

@@ -10,14 +10,15 @@ from scipy.stats import poisson
 from gan_rec.data.interactions import Interactions, Split
 from gan_rec.recommenders.baselines import EASE
 from gan_rec.recommenders.baselines.tables import matrix
-from gan_rec.robustness.detection import suspicion, threshold
+from gan_rec.robustness.detection import suspicions, threshold
 from gan_rec.robustness.profile_likelihood import unlikelihood
 
 PLAIN, ADVERSARIAL, VULNERABLE = "plain", "adversarial", "vulnerability-aware"
 TRIMMED = 0.05  # of the users with an item, who are left out by `trimmed`
 SUSPECTS = 0.05  # of the real users, who may be suspects of `filtered` (they are left out only for what they share)
+_DETECTORS = ("combined", "tied-items")
 _CHANCE = 0.01  # that any item seems promoted where nobody has made a profile
-_MAJORITY = 0.5  # of a promoted item's users are suspects
+_SHARE = 1 / 3  # of a promoted item's users are suspects, or more
 
 
 @dataclass(frozen=True)
@@ -52,29 +53,29 @@ def trimmed(train: Interactions, kinds: tuple[str, ...] = (), seed: int = 0) -> 
 
 
 def filtered(train: Interactions, kinds: tuple[str, ...], seed: int = 0) -> Bool[np.ndarray, " U"]:
-    """The suspects of the combined detector who have an item that suspects promote.
+    """The suspects of two detectors who have an item that suspects promote.
 
-    A detector ranks users and does not know how many are fakes. So all above the score that 5% of the real users exceed
-    are suspects, and those are left out who have items in common that nothing but their being suspects explains: target
-    item analysis, Zhou et al., Neurocomputing 2016, here with a test. A real suspect keeps his profile unless he has a
-    promoted item.
+    A detector ranks users and does not know how many are fakes. So all above the score that a few percent of the real
+    users exceed are suspects, of "combined" or of "tied-items", which learns from no attack. Left out are those of them
+    who have items in common that nothing but their being suspects explains: target item analysis (Zhou et al.,
+    Neurocomputing 2016), here with a test. A real suspect keeps the profile unless it has a promoted item.
 
     Args:
         train: who has what, fakes among them.
         kinds: of the attacks that the detector's classifier learns from.
         seed: of what it simulates.
     """
-    scores = suspicion(train, seed=seed, kinds=kinds)
     active = np.unique(train.users)
     suspects = np.zeros(train.n_users, bool)
-    suspects[active] = scores[active] > threshold(scores[active], SUSPECTS)
+    for scores in suspicions(train, _DETECTORS, seed=seed, kinds=kinds).values():
+        suspects[active] |= scores[active] > threshold(scores[active], SUSPECTS / len(_DETECTORS))
     return suspects & has_any(train, promoted_items(train, suspects))
 
 
 def promoted_items(train: Interactions, suspects: Bool[np.ndarray, " U"]) -> Int[np.ndarray, " n"]:
     """Items that suspects have far more often than the other users' interest in them explains.
 
-    At least half of an item's users are suspects, and of a Poisson variable with the mean that other users' share leads
+    At least a third of an item's users are suspects, and of a Poisson variable with the mean that other users' share leads
     to, at suspects' number of items, so many would be seen on any item with a chance of at most 1%.
     """
     counts = train.item_counts().astype(float)
@@ -82,7 +83,7 @@ def promoted_items(train: Interactions, suspects: Bool[np.ndarray, " U"]) -> Int
     others = counts - theirs
     expected = (others + 0.5) / max(others.sum(), 1.0) * theirs.sum()
     chance = poisson.sf(theirs - 1, expected) * train.n_items
-    return np.flatnonzero((theirs >= 2) & (theirs >= _MAJORITY * counts) & (chance <= _CHANCE))
+    return np.flatnonzero((theirs >= 2) & (theirs >= _SHARE * counts) & (chance <= _CHANCE))
 
 
 def has_any(train: Interactions, items: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " U"]:

@@ -17,11 +17,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from gan_rec.data.interactions import Interactions
 from gan_rec.errors import UserError
-from gan_rec.robustness.profiles import check_request, fake_profiles, fillers_allowed, profile_sizes
+from gan_rec.robustness.profiles import check_request, fillers_allowed, profile_sizes
 from gan_rec.robustness.surrogates import SURROGATES, real_rows
 
 LEARNED = ("unrolled", "gan")
 _FAR = 1e9
+_GROUPS = (1, 5, 20)
 _K = 10  # the list that targets are to be in
 
 
@@ -30,8 +31,7 @@ class Learning:
     """How profiles are learned.
 
     Args:
-        surrogate: "factors" or "autoencoder", or "" for whichever promotes the targets more in a surrogate of the
-            other kind, see `learned_profiles`.
+        surrogate: one of `gan_rec.robustness.surrogates.SURROGATES`.
         steps: of Adam.
         learning_rate: of Adam.
         temperature: of the promotion loss, in standard deviations of a user's scores.
@@ -40,7 +40,7 @@ class Learning:
         noise: gan only: size of z.
     """
 
-    surrogate: str = "factors"
+    surrogate: str = "walks"
     steps: int = 60
     learning_rate: float = 0.05
     temperature: float = 0.5
@@ -70,7 +70,8 @@ def learned_profiles(
 
     * unrolled: the profiles are free parameters, which follow the gradient of the promotion loss through the training
       of the surrogate. In the forward pass they are the best `size` items of each row, in the backward pass the
-      parameters themselves (straight-through). Source: Tang et al., RecSys 2020, section 3.
+      parameters themselves (straight-through). They begin with the best of `starts`. Source: Tang et al., RecSys 2020,
+      section 3.
     * gan: a generator makes them of noise, against a critic who tells them from real users' profiles; the generator is
       also paid for promotion. Of the steps that it plays the one is kept whose profiles promote best.
 
@@ -82,12 +83,9 @@ def learned_profiles(
     Raises:
         UserError: the kind is unknown, the numbers are not possible ones, or there are too many items.
     """
-    if kind not in LEARNED:
-        raise UserError(f"unknown learned attack {kind!r}; allowed: {', '.join(LEARNED)}")
-    check_request(known, n, targets, size)
     how = how or Learning()
-    if how.surrogate not in SURROGATES:
-        raise UserError(f"unknown surrogate {how.surrogate!r}; allowed: {', '.join(SURROGATES)}")
+    check_learned(kind, how.surrogate)
+    check_request(known, n, targets, size)
     real = real_rows(known, rng)
     seed = int(rng.integers(2**31))
     surrogate = SURROGATES[how.surrogate].fit(real, seed)
@@ -98,12 +96,36 @@ def learned_profiles(
     shape = Shape(jnp.asarray(fixed, jnp.float32), jnp.asarray(sizes))
     key = jax.random.key(seed)
     if kind == "unrolled":
-        begin = 0.5 * fake_profiles("average", known, n, targets, rng) + 0.1 * rng.random((n, known.n_items))
-        found = _unroll(surrogate, goal, shape, jnp.asarray(begin, jnp.float32), how)
+        found = _unroll(surrogate, goal, shape, jnp.asarray(starts(real, n, rng), jnp.float32), how)
     else:
         found = _play(surrogate, goal, shape, key, how)
     profiles, losses, hits = (np.asarray(x) for x in found)
     return Learned(profiles > 0.5, losses, hits)
+
+
+def check_learned(kind: str, surrogate: str) -> None:
+    """Raise UserError unless there are such an attack and such a surrogate."""
+    if kind not in LEARNED:
+        raise UserError(f"unknown learned attack {kind!r}; allowed: {', '.join(LEARNED)}")
+    if surrogate not in SURROGATES:
+        raise UserError(f"unknown surrogate {surrogate!r}; allowed: {', '.join(SURROGATES)}")
+
+
+def starts(
+    real: Float[np.ndarray, "R I"], n: int, rng: np.random.Generator, users: int = 8
+) -> Float[np.ndarray, "starts n I"]:
+    """Weights from which an attack may begin: all n profiles near to one small group of real users.
+
+    Few fakes move a recommender where they are many of those who are alike. A start has, for each item, the share of a
+    group who have it, plus a little noise that tells the profiles apart. Groups are the 1, 5 and 20 users nearest (by
+    cosine) to one of `users` who are drawn; the last start is the average of all users.
+    """
+    unit = real / np.maximum(np.linalg.norm(real, axis=1, keepdims=True), 1e-9)
+    drawn = rng.choice(len(real), min(users, len(real)), replace=False)
+    nearest = np.argsort(-(unit[drawn] @ unit.T), axis=1, kind="stable")
+    groups = [real[own[:size]].mean(axis=0) for own in nearest for size in _GROUPS] + [real.mean(axis=0)]
+    noise = rng.random((len(groups), n, real.shape[1]))
+    return 0.6 * np.stack(groups)[:, None] + 0.05 * noise
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["targets", "real", "temperature"], meta_fields=[])
@@ -165,7 +187,7 @@ class Shape:
         order = jnp.argsort(-(weights + self.fixed), axis=1)
         ranks = jnp.argsort(order, axis=1)
         chosen = (ranks < self.sizes[:, None]).astype(weights.dtype)
-        return chosen + weights - jax.lax.stop_gradient(weights)
+        return chosen + (weights - jax.lax.stop_gradient(weights))
 
 
 def _judge(surrogate, goal: Promotion, profiles: Float[Array, "n I"]):
@@ -190,8 +212,11 @@ def _nothing(shape: Shape) -> _Best:
 
 
 @partial(jax.jit, static_argnames="how")
-def _unroll(surrogate, goal: Promotion, shape: Shape, begin: Float[Array, "n I"], how: Learning):
+def _unroll(surrogate, goal: Promotion, shape: Shape, begins: Float[Array, "starts n I"], how: Learning):
+    """Adam from the start that promotes best as it is."""
     adam = optax.adam(how.learning_rate)
+    judged = jax.lax.map(lambda weights: _judge(surrogate, goal, shape.harden(weights)), begins)
+    begin = begins[jnp.lexsort((judged[0], -judged[1]))[0]]
 
     def loss(weights):
         profiles = shape.harden(weights)

@@ -68,7 +68,7 @@ class FactorSurrogate:
         items = jnp.asarray(rng.normal(0, 0.1 / dim**0.5, (real.shape[1], dim)), jnp.float32)
         rows = jnp.asarray(real, jnp.float32)
         start = cls(rows, items, rounds)
-        return cls(rows, _swept(start, jnp.zeros((0, real.shape[1]))), sweeps)
+        return cls(rows, _swept(start, jnp.zeros((0, real.shape[1]), jnp.float32)), sweeps)
 
     def __call__(self, fakes: Float[Array, "n I"]) -> Float[Array, "R I"]:
         """Scores of real users once the fakes were among the training users."""
@@ -126,10 +126,10 @@ class AutoencoderSurrogate:
         cls, real: Float[np.ndarray, "R I"], seed: int = 0, *, dim: int = 32, steps: int = 12, rounds: int = 120
     ) -> "AutoencoderSurrogate":
         """Begin with what `rounds` steps on real users alone lead to."""
-        first, last = jax.random.normal(jax.random.key(seed), (2, real.shape[1], dim)) * dim**-0.5 / 4
+        first, last = jax.random.normal(jax.random.key(seed), (2, real.shape[1], dim), jnp.float32) * dim**-0.5 / 4
         rows = jnp.asarray(real, jnp.float32)
-        start = cls(rows, (first, jnp.zeros(dim), last), rounds)
-        return cls(rows, _trained(start, jnp.zeros((0, real.shape[1]))), steps)
+        start = cls(rows, (first, jnp.zeros(dim, first.dtype), last), rounds)
+        return cls(rows, _trained(start, jnp.zeros((0, real.shape[1]), jnp.float32)), steps)
 
     def __call__(self, fakes: Float[Array, "n I"]) -> Float[Array, "R I"]:
         """Scores of real users once the fakes were among the training users."""
@@ -178,7 +178,7 @@ class LinearSurrogate:
     on_real: Float[Array, "R I"]
 
     @classmethod
-    def fit(cls, real: Float[np.ndarray, "R I"], seed: int = 0, *, l2: float = 200.0) -> "LinearSurrogate":
+    def fit(cls, real: Float[np.ndarray, "R I"], seed: int = 0, *, l2: float = 500.0) -> "LinearSurrogate":
         """Solve it for real users; nothing is random."""
         rows = real.astype(np.float64)
         inverse = np.linalg.inv(rows.T @ rows + l2 * np.eye(rows.shape[1]))
@@ -192,4 +192,37 @@ class LinearSurrogate:
         return self.real - (self.on_real - (self.real @ through.T) @ solved) / diagonal
 
 
-SURROGATES = {"factors": FactorSurrogate, "autoencoder": AutoencoderSurrogate, "linear": LinearSurrogate}
+@partial(jax.tree_util.register_dataclass, data_fields=["real"], meta_fields=["beta"])
+@dataclass(frozen=True)
+class WalkSurrogate:
+    """Walks of three steps, user to item to user to item, over a power of the popularity of the item at their end.
+
+    There is nothing to unroll: what the fakes change is the walks (Paudel et al., TiiS 2017, where only the most
+    frequent ends of an item count).
+
+    Args:
+        real: profiles of R real users.
+        beta: the power.
+    """
+
+    real: Float[Array, "R I"]
+    beta: float = 0.6
+
+    @classmethod
+    def fit(cls, real: Float[np.ndarray, "R I"], seed: int = 0) -> "WalkSurrogate":
+        """Nothing has to be learned."""
+        return cls(jnp.asarray(real, jnp.float32))
+
+    def __call__(self, fakes: Float[Array, "n I"]) -> Float[Array, "R I"]:
+        """Scores of real users once the fakes were there to be walked over."""
+        pairs = jnp.concatenate([self.real, fakes])
+        counts = jnp.maximum(jnp.sum(pairs, axis=0), 1.0)
+        lengths = jnp.maximum(jnp.sum(pairs, axis=1, keepdims=True), 1.0)
+        back = (pairs / counts).T  # from an item to its users
+        walks = back @ (pairs / lengths)
+        return self.real @ (walks * (1 - jnp.eye(len(counts)))) / counts**self.beta
+
+
+SURROGATES = {
+    "factors": FactorSurrogate, "autoencoder": AutoencoderSurrogate, "linear": LinearSurrogate, "walks": WalkSurrogate,
+}  # fmt: skip
