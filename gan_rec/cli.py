@@ -16,7 +16,7 @@ from gan_rec.searches import Compare, Tune
 _RESUMABLE = ("train", "tune", "compare", "harden")
 _OF_MANY_VALUES = (
     "--text-column", "--feature-column", "--models", "--users", "--k", "--attacks", "--radii",
-    "--adversaries", "--epsilons", "--alphas",
+    "--adversaries", "--epsilons", "--alphas", "--poison", "--budget", "--defences", "--recommenders",
 )  # fmt: skip
 
 

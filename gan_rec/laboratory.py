@@ -8,6 +8,7 @@ import tyro
 
 from gan_rec.errors import UserError
 from gan_rec.experiments.settings import DataOptions, Settings
+from gan_rec.poisoning_options import Poison
 from gan_rec.searches import new_directory
 
 # The heavy imports stand inside the commands, as in gan_rec.commands.
@@ -15,7 +16,7 @@ from gan_rec.searches import new_directory
 
 @dataclass(frozen=True)
 class Attack:
-    """Attack both models of a run at growing radii, and certify what no attack can change."""
+    """Attack both models of a run at growing radii, and certify what no attack can change; or poison its data."""
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run."""
@@ -46,9 +47,16 @@ class Attack:
     """How to print."""
     quiet: bool = False
     """Show no progress."""
+    poisoning: Poison = field(default_factory=Poison)
 
     def run(self) -> None:
         """Attack, print, and write."""
+        if self.poisoning.poison:
+            self.poisoning.run(self.run_directory, self.output, quiet=self.quiet)
+        else:
+            self._evade()
+
+    def _evade(self) -> None:
         import json
 
         from gan_rec.experiments.certified import certify
