@@ -75,8 +75,8 @@ def filtered(train: Interactions, kinds: tuple[str, ...], seed: int = 0) -> Bool
 def promoted_items(train: Interactions, suspects: Bool[np.ndarray, " U"]) -> Int[np.ndarray, " n"]:
     """Items that suspects have far more often than the other users' interest in them explains.
 
-    At least a third of an item's users are suspects, and of a Poisson variable with the mean that other users' share leads
-    to, at suspects' number of items, so many would be seen on any item with a chance of at most 1%.
+    At least a third of an item's users are suspects, and of a Poisson variable with the mean that other users' share
+    leads to, at suspects' number of items, so many would be seen on any item with a chance of at most 1%.
     """
     counts = train.item_counts().astype(float)
     theirs = np.bincount(train.items[suspects[train.users]], minlength=train.n_items).astype(float)
