@@ -33,7 +33,7 @@ class Learning:
     Args:
         surrogate: one of `gan_rec.robustness.surrogates.SURROGATES`.
         steps: of Adam.
-        learning_rate: of Adam.
+        learning_rate: of Adam, which falls to 0; of generator and critic a tenth of it, which stays.
         temperature: of the promotion loss, in standard deviations of a user's scores.
         realism: gan only: weight of the critic's word, relative to promotion.
         hidden: gan only: units of generator and critic.
@@ -214,7 +214,7 @@ def _nothing(shape: Shape) -> _Best:
 @partial(jax.jit, static_argnames="how")
 def _unroll(surrogate, goal: Promotion, shape: Shape, begins: Float[Array, "starts n I"], how: Learning):
     """Adam from the start that promotes best as it is."""
-    adam = optax.adam(how.learning_rate)
+    adam = optax.adam(optax.cosine_decay_schedule(how.learning_rate, how.steps))
     judged = jax.lax.map(lambda weights: _judge(surrogate, goal, shape.harden(weights)), begins)
     begin = begins[jnp.lexsort((judged[0], -judged[1]))[0]]
 

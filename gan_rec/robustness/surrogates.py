@@ -81,7 +81,7 @@ class FactorSurrogate:
         products = (others[:, :, None] * others[:, None]).reshape(len(others), -1)
         ridge = self.l2 * (jnp.sum(pairs, axis=1) + self.missing * len(others))
         systems = (pairs @ products).reshape(-1, dim, dim) + self.missing * others.T @ others
-        systems = systems + ridge[:, None, None] * jnp.eye(dim)
+        systems = systems + ridge[:, None, None] * jnp.eye(dim, dtype=others.dtype)
         factors = jax.scipy.linalg.cho_factor(systems)
         return jax.scipy.linalg.cho_solve(factors, (pairs @ others)[..., None])[..., 0]
 
