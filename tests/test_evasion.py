@@ -59,7 +59,10 @@ def test_pgd_is_never_weaker_than_fgm_and_fgm_never_than_noise_and_random_search
 def test_transfer_is_never_stronger_than_the_own_attack(models, evasion):
     own = evasion.curves[evasion.curves["attack"] == "pgd"].groupby(["model", "radius"])["loss"].mean()
     moved = evasion.transfer.groupby(["model", "radius"])["loss"].mean()
-    assert len(moved) == 4 and all(moved[place] <= own[place] for place in moved.index)
+    clean = evasion.curves[evasion.curves["radius"] == 0].groupby("model")["loss"].first()
+    rise = own - clean.reindex(own.index, level="model")
+    # PGD finds a maximum to within a hundredth of the rise.
+    assert len(moved) == 4 and all(moved[place] <= own[place] + 0.01 * rise[place] for place in moved.index)
 
 
 def test_curves_start_at_the_clean_evaluation_and_fall(models, evasion):
