@@ -73,8 +73,8 @@ def test_curves_start_at_the_clean_evaluation_and_fall(models, evasion):
             start = curve[curve["radius"] == 0]
             np.testing.assert_allclose(start["NDCG@10"], clean, rtol=1e-6)
             assert (start["overlap@10"] == 1).all() and (start["flips"] == 0).all()
-        pgd = own[own["attack"] == "pgd"].groupby("radius")["NDCG@10"].mean()
-        assert pgd.is_monotonic_decreasing
+        pgd = own[own["attack"] == "pgd"].groupby("radius")[["overlap@10", "loss"]].mean()
+        assert pgd["overlap@10"].is_monotonic_decreasing and pgd["loss"].is_monotonic_increasing
     assert evasion.attacks == ["noise", "random-search", "fgsm", "fgm", "pgd", "generator"] and not evasion.notes
 
 
