@@ -1,6 +1,6 @@
 """Fake profiles in the training data: targets' hit ratio and the ranking's quality, with and without defences.
 
-python benchmarks/poisoning.py --dataset cfgan-ml100k --recommenders rp3beta ease --folder /tmp/poisoning
+python benchmarks/poisoning.py --dataset cfgan-ml100k --recommenders rp3beta ease --folder poisoning
 
 Prints a line of JSON for each recommender, attack, budget and defence: means over draws with 95% intervals, and, of
 learned attacks, what they have ahead of bandwagon, paired by draw. What the folder holds is not measured again.
