@@ -15,8 +15,8 @@ from gan_rec.robustness.profile_likelihood import unlikelihood
 
 PLAIN, ADVERSARIAL, VULNERABLE = "plain", "adversarial", "vulnerability-aware"
 TRIMMED = 0.05  # of the users with an item, who are left out by `trimmed`
-SUSPECTS = 0.05  # of the real users, who may be suspects of `filtered` (they are left out only for what they share)
-_DETECTORS = ("combined", "tied-items")
+SUSPECTS = 0.025  # of the real users, who may be suspects of a detector in `filtered`
+_DETECTORS = ("combined", "features", "tied-items")  # with the percent above, chosen on draws that no table has
 _CHANCE = 0.01  # that any item seems promoted where nobody has made a profile
 _SHARE = 1 / 3  # of a promoted item's users are suspects, or more
 
@@ -53,23 +53,26 @@ def trimmed(train: Interactions, kinds: tuple[str, ...] = (), seed: int = 0) -> 
 
 
 def filtered(train: Interactions, kinds: tuple[str, ...], seed: int = 0) -> Bool[np.ndarray, " U"]:
-    """The suspects of two detectors who have an item that suspects promote.
+    """Users who have what suspects promote: suspects with any promoted item, and whoever has half of these items.
 
-    A detector ranks users and does not know how many are fakes. So all above the score that a few percent of the real
-    users exceed are suspects, of "combined" or of "tied-items", which learns from no attack. Left out are those of them
-    who have items in common that nothing but their being suspects explains: target item analysis (Zhou et al.,
-    Neurocomputing 2016), here with a test. A real suspect keeps the profile unless it has a promoted item.
+    A detector ranks users and does not know how many are fakes. So all above the score that some percent of the real
+    users exceed are suspects, of each of three detectors. Suspects alone would be too many: left out are those who have
+    items in common that nothing but their being suspects explains, and others who have most of these, at least two.
+    That is target item analysis (Zhou et al., Neurocomputing 2016), here with a test. A real suspect keeps the profile
+    unless it has a promoted item. What is promoted by few profiles that look like real ones is not found.
 
     Args:
         train: who has what, fakes among them.
-        kinds: of the attacks that the detector's classifier learns from.
+        kinds: of the attacks that the detectors' classifier learns from.
         seed: of what it simulates.
     """
     active = np.unique(train.users)
     suspects = np.zeros(train.n_users, bool)
     for scores in suspicions(train, _DETECTORS, seed=seed, kinds=kinds).values():
-        suspects[active] |= scores[active] > threshold(scores[active], SUSPECTS / len(_DETECTORS))
-    return suspects & has_any(train, promoted_items(train, suspects))
+        suspects[active] |= scores[active] > threshold(scores[active], SUSPECTS)
+    promoted = promoted_items(train, suspects)
+    had = np.asarray(matrix(train)[:, promoted].sum(axis=1)).reshape(-1)
+    return (suspects & (had > 0)) | (had >= max(2, len(promoted) / 2))
 
 
 def promoted_items(train: Interactions, suspects: Bool[np.ndarray, " U"]) -> Int[np.ndarray, " n"]:
@@ -84,11 +87,6 @@ def promoted_items(train: Interactions, suspects: Bool[np.ndarray, " U"]) -> Int
     expected = (others + 0.5) / max(others.sum(), 1.0) * theirs.sum()
     chance = poisson.sf(theirs - 1, expected) * train.n_items
     return np.flatnonzero((theirs >= 2) & (theirs >= _SHARE * counts) & (chance <= _CHANCE))
-
-
-def has_any(train: Interactions, items: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " U"]:
-    """Which users have one of these items."""
-    return np.asarray(matrix(train)[:, items].sum(axis=1)).reshape(-1) > 0
 
 
 def without_users(split: Split, dropped: Bool[np.ndarray, " U"]) -> Split:
