@@ -186,9 +186,10 @@ def similarity(
     history = np.asarray(asked.history) > 0
     user, target = users[int(asked.user)], np.asarray(asked.weights) @ items
     own = items[history]
-    moments = own.T @ own
-    ridge = max(float(np.trace(moments)) / len(moments), 1e-12)
-    solved = np.linalg.solve(moments + ridge * np.eye(len(moments)), own.T)  # [D, n], a column for each item
+    products = own @ own.T
+    ridge = max(float(np.trace(products)) / own.shape[1], 1e-12)
+    # [D, n], a column for each item: (V'V + r)^-1 V' is V' (VV' + r)^-1, whose system has the size of the history.
+    solved = np.linalg.solve(products + ridge * np.eye(len(products)), own).T
     row = solved.sum(axis=1)
     length = float(row @ row)
     scale = float(row @ user) / length if length > 0 else 0.0
