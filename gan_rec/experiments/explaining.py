@@ -149,15 +149,19 @@ def explain(
 
 def ranks(model: Model, user: int, candidates: np.ndarray | None = None) -> np.ndarray:
     """The place of each item for a user, from 1, among those that the user does not have; these come last, `[I]`."""
-    rows = on_graph(model.recommender, model.known)
-    ids = jnp.asarray([user])
-    history = model.known.history(ids)
-    scores = np.asarray(rows.score(rows.users(ids, history), rows.items()))[0]
-    hidden = np.asarray(history)[0] > 0
+    scores, history = map(np.asarray, _scores(model.recommender, model.known, jnp.asarray([user])))
+    hidden = history > 0
     if candidates is not None:
         hidden = hidden | ~candidates
     order = np.argsort(np.where(hidden, np.inf, -scores), kind="stable")
     return np.argsort(order) + 1
+
+
+@jax.jit
+def _scores(recommender, known: Positives, user):
+    """Scores of all items for one user, and the history."""
+    rows, history = on_graph(recommender, known), known.history(user)
+    return rows.score(rows.users(user, history), rows.items())[0], history[0]
 
 
 def what_moved(

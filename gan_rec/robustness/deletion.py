@@ -13,6 +13,8 @@ from gan_rec.robustness.explanations import scores
 
 SHARES = tuple(n / 10 for n in range(11))  # of the history that is taken out
 
+_USERS = 8  # at a time
+
 
 class Curves(NamedTuple):
     """How an item stands after each share of the history is gone."""
@@ -78,7 +80,7 @@ def _curves(
         deviation = jnp.maximum(jnp.std(found, axis=1, where=unseen), 1e-12)
         return (own - mean) / deviation, 1 + jnp.sum((found > own[:, None]) & unseen, axis=1)
 
-    return jax.lax.map(lambda each: of_user(*each), (users, items, order))
+    return jax.lax.map(lambda each: of_user(*each), (users, items, order), batch_size=_USERS)
 
 
 def gain(rank: Int[np.ndarray, "*n T"]) -> Float[np.ndarray, "*n T"]:

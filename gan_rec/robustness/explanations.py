@@ -81,6 +81,17 @@ def scores(
     return recommender.score(recommender.users(ids, histories), recommender.items())
 
 
+def _explained(
+    recommender: nnx.Module, known: Positives, asked: Asked, histories: Float[Array, "n I"]
+) -> Float[Array, " n"]:
+    """`scores @ asked.weights`, by way of one row in the place of all items': scores are linear in item rows."""
+    if getattr(recommender, "reads_graph", False):
+        return scores(recommender, known, asked.user, histories) @ asked.weights
+    row = asked.weights @ recommender.items()
+    ids = jnp.broadcast_to(asked.user, histories.shape[:1])
+    return recommender.score(recommender.users(ids, histories), row[None])[:, 0]
+
+
 def hold(recommender: nnx.Module, asked: Asked) -> nnx.Module:
     """The recommender whose scores are explained: of a mix that with the factors of this user's whole history."""
     return recommender.held(asked.user, asked.history) if isinstance(recommender, Mix) else recommender
@@ -91,7 +102,7 @@ def values(
     recommender: nnx.Module, known: Positives, asked: Asked, histories: Float[Array, "n I"]
 ) -> Float[Array, " n"]:
     """What is explained, for each of n histories in the place of the user's own."""
-    return scores(hold(recommender, asked), known, asked.user, histories) @ asked.weights
+    return _explained(hold(recommender, asked), known, asked, histories)
 
 
 def leave_one_out(recommender: nnx.Module, known: Positives, asked: Asked) -> Float[np.ndarray, " I"]:
@@ -116,9 +127,9 @@ def _falls(recommender, known: Positives, asked: Asked, places: Int[Array, " n"]
     def without(some):
         rows = jnp.arange(len(some))
         histories = jnp.tile(asked.history, (len(some), 1)).at[rows, some].set(0.0, mode="drop")
-        return scores(held, known, asked.user, histories) @ asked.weights
+        return _explained(held, known, asked, histories)
 
-    whole = scores(held, known, asked.user, asked.history[None])[0] @ asked.weights
+    whole = _explained(held, known, asked, asked.history[None])[0]
     return whole - jax.lax.map(without, places.reshape(-1, chunk)).reshape(-1)
 
 
@@ -142,7 +153,7 @@ def integrated_gradients(
     held = hold(recommender, asked)
 
     def value(history):
-        return scores(held, known, asked.user, history[None])[0] @ asked.weights
+        return _explained(held, known, asked, history[None])[0]
 
     def slope(t):
         return 2 * t * jax.grad(value)(t**2 * asked.history)
@@ -175,9 +186,10 @@ def similarity(
     history = np.asarray(asked.history) > 0
     user, target = users[int(asked.user)], np.asarray(asked.weights) @ items
     own = items[history]
-    moments = own.T @ own
-    ridge = max(float(np.trace(moments)) / len(moments), 1e-12)
-    solved = np.linalg.solve(moments + ridge * np.eye(len(moments)), own.T)  # [D, n], a column for each item
+    products = own @ own.T
+    ridge = max(float(np.trace(products)) / own.shape[1], 1e-12)
+    # [D, n], a column for each item: (V'V + r)^-1 V' is V' (VV' + r)^-1, whose system has the size of the history.
+    solved = np.linalg.solve(products + ridge * np.eye(len(products)), own).T
     row = solved.sum(axis=1)
     length = float(row @ row)
     scale = float(row @ user) / length if length > 0 else 0.0
