@@ -202,7 +202,7 @@ class Recommend:
         from gan_rec.experiments.fitting import recommend
         from gan_rec.experiments.run import open_run
         from gan_rec.experiments.tables import recommendations_text
-        from gan_rec.files import write_text
+        from gan_rec.files import write_text, writing
 
         if self.all == (self.users is not None):
             raise UserError("recommend for whom? give either --users ID ... or --all")
@@ -220,10 +220,8 @@ class Recommend:
         if self.output is None:
             sys.stdout.write(text)
             return
-        try:
+        with writing(self.output):
             write_text(self.output, text)
-        except OSError as error:
-            raise UserError(f"cannot write {self.output}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

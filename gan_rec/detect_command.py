@@ -48,7 +48,7 @@ class Detect:
         from gan_rec.experiments import detecting
         from gan_rec.experiments.detection_tables import detection_text
         from gan_rec.experiments.run import open_run
-        from gan_rec.files import write_text
+        from gan_rec.files import write_text, writing
         from gan_rec.robustness.detection import check_detector, check_false_alarms
 
         check_detector(self.detector)
@@ -66,7 +66,5 @@ class Detect:
         if self.output is None:
             sys.stdout.write(text)
             return
-        try:
+        with writing(self.output):
             write_text(self.output, text)
-        except OSError as error:
-            raise UserError(f"cannot write {self.output}: {error.strerror}") from error

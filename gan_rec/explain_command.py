@@ -123,9 +123,7 @@ def _titles(run, split) -> tuple[str, ...] | None:
 
 def _draw(path: Path, figure) -> None:
     from gan_rec.experiments.explanation_views import png
-    from gan_rec.files import write_bytes
+    from gan_rec.files import write_bytes, writing
 
-    try:
+    with writing(path):
         write_bytes(path, png(figure))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error

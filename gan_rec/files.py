@@ -1,12 +1,15 @@
 """Files that appear whole or not at all, and where those go that can be made again."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from gan_rec.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -22,6 +25,15 @@ def sha256(*paths: Path) -> str:
             while block := file.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raise UserError with the place and the reason where the system lets nothing be written there."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror}") from error
 
 
 def write_text(path: Path, text: str) -> None:

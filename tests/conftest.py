@@ -1,12 +1,19 @@
 import itertools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+import gan_rec
 from gan_rec.data import Dataset, Interactions, split
+
+SMALL_TRAINING = {
+    "recommender": "autoencoder", "dim": 12, "batch_size": 32, "seeds": 2, "epochs": 15, "learning_rate": 1e-2,
+    "weight_decay": 0.1, "progress": False,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +86,16 @@ def small_split():
         pairs |= {(user, int(i)) for i in rng.choice(45, 3, replace=False)}
     whole = interactions(sorted(pairs), 60, 45)
     return split(Dataset("small", {"all": whole}, notes=(), terms=None, sha256="0" * 64), "random", seed=0)
+
+
+@pytest.fixture(scope="session")
+def small_run(small_split):
+    """An autoencoder on these users, adversarial and twin, as far as a run is its models."""
+    models = {
+        name: gan_rec.fit(small_split, **SMALL_TRAINING | options)
+        for name, options in {"adversarial": {}, "twin": {"alpha": 1.0}}.items()
+    }
+    return SimpleNamespace(models=models)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """Compressed models: their limits, their sizes, and both under attacks."""
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,17 +11,6 @@ from gan_rec.errors import UserError
 from gan_rec.experiments.compressing import compress, compressed
 from gan_rec.recommenders.baselines.tables import Factors
 from gan_rec.robustness import compression
-
-OPTIONS = {"dim": 12, "batch_size": 32, "seeds": 2, "epochs": 15, "learning_rate": 1e-2, "weight_decay": 0.1}
-
-
-@pytest.fixture(scope="module")
-def run(small_split):
-    models = {
-        name: gan_rec.fit(small_split, recommender="autoencoder", progress=False, **OPTIONS | options)
-        for name, options in {"adversarial": {}, "twin": {"alpha": 1.0}}.items()
-    }
-    return SimpleNamespace(models=models)
 
 
 def factors(users, items):
@@ -43,16 +30,16 @@ def test_pruning_takes_the_smallest_entries_of_each_table():
     assert compression.pruned(factors(table, table), 0.9).size == 2 * (8 * 120 + 4 * 31)
 
 
-def test_no_zeros_are_the_model(run):
-    final = run.models["twin"].weights.final.recommender
+def test_no_zeros_are_the_model(small_run):
+    final = small_run.models["twin"].weights.final.recommender
     found = compression.pruned(final, 0.0)
     for before, after in zip(leaves(final), leaves(found.recommenders), strict=True):
         np.testing.assert_array_equal(before, after)
     assert found.size == compression.whole(final).size == 4 * (2 * 45 * 12 + 12)
 
 
-def test_int8_is_near_and_small(run):
-    final = run.models["twin"].weights.final.recommender
+def test_int8_is_near_and_small(small_run):
+    final = small_run.models["twin"].weights.final.recommender
     found = compression.int8(final)
     for before, after in zip(leaves(final), leaves(found.recommenders), strict=True):
         np.testing.assert_allclose(before, after, atol=np.abs(before).max() / 127 / 2 + 1e-7)
@@ -77,8 +64,8 @@ def interactions_of(n_users, n_items):
     return interactions([(u, u % n_items) for u in range(n_users)], n_users, n_items)
 
 
-def test_a_student_learns_its_teachers_lists(run):
-    teacher = run.models["twin"]
+def test_a_student_learns_its_teachers_lists(small_run):
+    teacher = small_run.models["twin"]
     known = to_device(teacher.split.train_and_valid())
     final = teacher.weights.final.recommender
     found = {
@@ -96,18 +83,18 @@ def test_a_student_learns_its_teachers_lists(run):
     assert overlap(300) > 0.6 > overlap(1) + 0.1
 
 
-def test_both_models_are_attacked_at_every_size(run):
+def test_both_models_are_attacked_at_every_size(small_run):
     kinds = {"int8": (8,), "pruned": (0.0, 0.9)}
-    found = compressed(run, kinds=kinds, attacks=("fgm",), radii=(0.0, 1.0), k=10)
+    found = compressed(small_run, kinds=kinds, attacks=("fgm",), radii=(0.0, 1.0), k=10)
     rows = found.rows
     assert len(rows) == 4 * 3 * 2 * 2 and set(rows["kind"]) == {"whole", "int8", "pruned"}
     means = rows.groupby(["kind", "strength", "attack", "radius", "model"])["NDCG@10"].mean()
-    whole = gan_rec.evaluate(run.models["twin"], ks=(10,)).per_seed("NDCG@10").mean()
+    whole = gan_rec.evaluate(small_run.models["twin"], ks=(10,)).per_seed("NDCG@10").mean()
     for kind, strength in (("whole", 32), ("pruned", 0.0)):
         np.testing.assert_allclose(means[kind, strength, "none", 0, "twin"], whole, rtol=1e-5)
         np.testing.assert_allclose(means[kind, strength, "fgm", 0, "twin"], whole, rtol=1e-5)
         assert means[kind, strength, "fgm", 1, "twin"] < whole
-    evaded = gan_rec.evade({"twin": run.models["twin"]}, ("fgm",), [1.0], k=10, transfer=False).curves
+    evaded = gan_rec.evade({"twin": small_run.models["twin"]}, ("fgm",), [1.0], k=10, transfer=False).curves
     attacked = evaded[evaded["radius"] == 1.0]["NDCG@10"].mean()
     np.testing.assert_allclose(means["whole", 32, "fgm", 1, "twin"], attacked, rtol=1e-5)
     np.testing.assert_allclose(means["int8", 8, "none", 0, "twin"], whole, atol=0.03)
@@ -116,11 +103,11 @@ def test_both_models_are_attacked_at_every_size(run):
 
 
 @pytest.mark.parametrize("kind", ["low-rank", "student"])
-def test_other_models_of_both_can_be_attacked(run, kind):
-    found = compressed(run, kinds={kind: (4,)}, attacks=("noise",), radii=(0.1,), k=5).differences
+def test_other_models_of_both_can_be_attacked(small_run, kind):
+    found = compressed(small_run, kinds={kind: (4,)}, attacks=("noise",), radii=(0.1,), k=5).differences
     assert list(found["kind"]) == ["whole", "whole", kind, kind]
     assert np.isfinite(found[["adversarial", "twin"]]).all(axis=None)
-    assert compress(run.models["twin"], kind, 4).size < 4 * (60 + 45) * 12
+    assert compress(small_run.models["twin"], kind, 4).size < 4 * (60 + 45) * 12
 
 
 @pytest.mark.parametrize(("kinds", "message"), [
@@ -130,11 +117,11 @@ def test_other_models_of_both_can_be_attacked(run, kind):
     ({"low-rank": (46,)}, "low-rank takes a rank from 1 to 45, got 46"),
     ({"student": (0,)}, "student takes 1 or more units, got 0"),
 ])  # fmt: skip
-def test_mistakes_are_named(run, kinds, message):
+def test_mistakes_are_named(small_run, kinds, message):
     with pytest.raises(UserError, match=message):
-        compressed(run, kinds=kinds)
+        compressed(small_run, kinds=kinds)
     with pytest.raises(UserError, match="unknown attack 'wind'"):
-        compressed(run, kinds={}, attacks=("wind",))
+        compressed(small_run, kinds={}, attacks=("wind",))
 
 
 def test_scores_of_rows_stay_scores():

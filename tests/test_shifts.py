@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import interactions
+from conftest import SMALL_TRAINING, interactions
 from flax import nnx
 
 import gan_rec
@@ -22,7 +22,6 @@ from gan_rec.robustness import shifts
 
 PAIRS = [(u, i) for u in range(6) for i in range(20) if (u + i) % 2]  # 10 items each
 KNOWN = interactions(PAIRS, 6, 20)
-OPTIONS = {"dim": 12, "batch_size": 32, "seeds": 2, "epochs": 15, "learning_rate": 1e-2, "weight_decay": 0.1}
 
 
 def pairs(some) -> set:
@@ -101,22 +100,13 @@ def test_differences_of_cells_by_hand():
     assert row["users"] == 3 and row["users low"] < 0.1 < row["users high"] and 0 < row["p (Holm)"] < 1
 
 
-@pytest.fixture(scope="module")
-def run(small_split):
-    models = {
-        name: gan_rec.fit(small_split, recommender="autoencoder", progress=False, **OPTIONS | options)
-        for name, options in {"adversarial": {}, "twin": {"alpha": 1.0}}.items()
-    }
-    return SimpleNamespace(models=models)
-
-
-def test_the_unshifted_row_comes_first_and_no_strength_is_no_shift(run):
+def test_the_unshifted_row_comes_first_and_no_strength_is_no_shift(small_run):
     limits = {"drops": (0.0, 0.9), "misclicks": (0.0,), "popularity": (1000,)}
-    found = natural_shifts(run, k=10, strengths=limits, attacks={"fgm": 0.0})
+    found = natural_shifts(small_run, k=10, strengths=limits, attacks={"fgm": 0.0})
     rows = found.rows.set_index(["shift", "strength", "model"])["NDCG@10"]
     assert list(found.rows["shift"])[:4] == ["none"] * 4 and len(found.rows) == 4 * 7
     for model in ("adversarial", "twin"):
-        clean = gan_rec.evaluate(run.models[model], ks=(10,)).per_seed("NDCG@10")
+        clean = gan_rec.evaluate(small_run.models[model], ks=(10,)).per_seed("NDCG@10")
         for shift, strength in (("none", 0), ("drops", 0), ("misclicks", 0), ("popularity", 1000), ("fgm", 0)):
             np.testing.assert_allclose(rows[shift, strength, model], clean, rtol=1e-5)
         assert rows["drops", 0.9, model].mean() < clean.mean()
@@ -125,30 +115,31 @@ def test_the_unshifted_row_comes_first_and_no_strength_is_no_shift(run):
     np.testing.assert_allclose(means["difference"], means["adversarial"] - means["twin"], atol=1e-9)
 
 
-def test_few_items_say_less_of_a_new_user(run):
-    found = natural_shifts(run, k=10, strengths={"new users": (100, 1)}).differences.set_index(["shift", "strength"])
+def test_few_items_say_less_of_a_new_user(small_run):
+    found = natural_shifts(small_run, k=10, strengths={"new users": (100, 1)}).differences.set_index(
+        ["shift", "strength"]
+    )
     np.testing.assert_allclose(found.loc[("new users", 100), "twin"], found.loc[("none", 0), "twin"], rtol=1e-5)
     assert found.loc[("new users", 1), "twin"] < found.loc[("none", 0), "twin"]
 
 
-def test_mistakes_are_named(run):
+def test_mistakes_are_named(small_run):
     with pytest.raises(UserError, match="unknown shift 'wind'; allowed: drops, misclicks, new users, popularity"):
-        natural_shifts(run, strengths={"wind": (1,)})
+        natural_shifts(small_run, strengths={"wind": (1,)})
     with pytest.raises(UserError, match="unknown attack 'wind'"):
-        natural_shifts(run, strengths={}, attacks={"wind": 1.0})
+        natural_shifts(small_run, strengths={}, attacks={"wind": 1.0})
     data = Dataset("now", {"all": KNOWN}, notes=(), terms=None, sha256="0" * 64)
     with pytest.raises(UserError, match="needs timestamps, but now has none"):
-        natural_shifts(run, strengths={}, times=data)
+        natural_shifts(small_run, strengths={}, times=data)
 
 
 @pytest.mark.long
 def test_in_time_both_are_trained_anew():
     data = gan_rec.load("synthetic")
     cut = gan_rec.split(data)
-    options = OPTIONS | {"epochs": 3, "seeds": 1}
+    options = SMALL_TRAINING | {"epochs": 3, "seeds": 1}
     models = {
-        name: gan_rec.fit(cut, recommender="autoencoder", progress=False, **options | alpha)
-        for name, alpha in {"adversarial": {}, "twin": {"alpha": 1.0}}.items()
+        name: gan_rec.fit(cut, **options | alpha) for name, alpha in {"adversarial": {}, "twin": {"alpha": 1.0}}.items()
     }
     found = natural_shifts(SimpleNamespace(models=models), strengths={}, times=data).differences
     assert list(found["shift"]) == ["none", "tail", "time", "time, known users"]

@@ -22,7 +22,7 @@ from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.ranking import MEMORY, top_items
 from gan_rec.experiments.fitting import Fitted, one_seed
 from gan_rec.experiments.lists import lists
-from gan_rec.files import write_arrays
+from gan_rec.files import write_arrays, writing
 from gan_rec.recommenders.baselines.tables import Factors
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
@@ -96,10 +96,8 @@ def save(path: Path, artefact: Artefact, *, int8: bool = False) -> None:
         rows["candidates"] = artefact.candidates
     about = json.dumps({"gan_rec": gan_rec.__version__, "kind": "rows"})
     ids = {"user_ids": _plain(known.user_ids), "item_ids": _plain(known.item_ids)}
-    try:
+    with writing(path):
         write_arrays(path, **rows, **ids, users=known.users, items=known.items, about=np.array(about))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def load_artefact(path: Path) -> Artefact:

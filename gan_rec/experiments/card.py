@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan_rec.errors import UserError
-from gan_rec.files import write_text
+from gan_rec.files import write_text, writing
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 62rem; margin: 2rem auto;
@@ -74,11 +73,9 @@ def write_card(path: Path, text: str) -> None:
     Raises:
         UserError: it cannot be written there.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _section(section: Section) -> str:

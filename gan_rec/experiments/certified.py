@@ -10,6 +10,7 @@ import pandas as pd
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.experiments.fitting import Fitted, attacked_how, part_of
+from gan_rec.recommenders.baselines.tables import matrix
 from gan_rec.robustness.attackers import FGM
 from gan_rec.robustness.certificates import certified_radii
 from gan_rec.robustness.damage import move_rows
@@ -111,12 +112,7 @@ def _ranked(part, users: np.ndarray) -> np.ndarray:
 
 def _held(pairs, users: np.ndarray) -> np.ndarray:
     """Which items they have, bool `[n, I]`."""
-    place = np.full(pairs.n_users, -1)
-    place[users] = np.arange(len(users))
-    has = np.zeros((len(users), pairs.n_items), bool)
-    own = place[pairs.users] >= 0
-    has[place[pairs.users[own]], pairs.items[own]] = True
-    return has
+    return matrix(pairs)[users].toarray() > 0
 
 
 def _hits(scores: np.ndarray, ranked: np.ndarray, held: np.ndarray, k: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from gan_rec.progress import Progress
 from gan_rec.robustness import train_generator
 from gan_rec.robustness.attackers import ATTACKERS, FGM, Given, PatientPGD
 from gan_rec.robustness.curves import Lists, areas, damage, lists_of
-from gan_rec.robustness.damage import GOALS, ROWS, Attacked, move_rows
+from gan_rec.robustness.damage import GOALS, ROWS, Attacked, move_rows, radius_of_loss
 
 ATTACKS = (*ATTACKERS, "generator")
 LARGEST = 1.0  # radius that is tried: there a row can be moved to 0
@@ -202,21 +202,11 @@ def half_lost(fitted: Fitted, rows: str = "both", goal: str = "list", k: int = 2
 
 
 def _half_lost(target: _Target) -> float:
-    clean = target.lists(target.move(FGM(), 0.0)).ndcg.mean()
+    def left(attack: Any, radius: float) -> np.ndarray:
+        return target.lists(target.move(attack, radius)).ndcg.mean(keepdims=True)
 
-    def left(radius: float) -> float:
-        return float(target.lists(target.move(PatientPGD(), radius)).ndcg.mean())
-
-    radius = 1 / 64
-    while radius < LARGEST and left(radius) > clean / 2:
-        radius *= 2
-    if radius >= LARGEST and left(LARGEST) > clean / 2:
-        return LARGEST
-    low, high = radius / 2, min(radius, LARGEST)
-    for _ in range(4):
-        middle = (low + high) / 2
-        low, high = (middle, high) if left(middle) > clean / 2 else (low, middle)
-    return high
+    clean = left(FGM(), 0.0)
+    return float(radius_of_loss(lambda r: left(PatientPGD(), r[0]), clean, 0.5, steps=8, largest=LARGEST)[0])
 
 
 def _radii(target: _Target) -> list[float]:

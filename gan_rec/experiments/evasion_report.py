@@ -8,12 +8,11 @@ import pandas as pd
 from rich.console import Group
 from rich.table import Table
 
-from gan_rec.errors import UserError
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.certified import certified_accuracy
 from gan_rec.experiments.evasion import Evasion
 from gan_rec.experiments.tables import interval, new_table
-from gan_rec.files import write_frame, write_text
+from gan_rec.files import write_frame, write_text, writing
 
 _COLOURS = {"adversarial": "tab:blue", "twin": "tab:orange", "start": "tab:gray"}
 
@@ -132,7 +131,7 @@ def write(folder: Path, evasion: Evasion, radii: pd.DataFrame | None = None) -> 
     Raises:
         UserError: they cannot be written there.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "evasion.json", json.dumps(summaries(evasion, radii), indent=1))
         write_frame(folder / "evasion.parquet", evasion.curves)
@@ -147,8 +146,6 @@ def write(folder: Path, evasion: Evasion, radii: pd.DataFrame | None = None) -> 
         if figure is not None:
             figure.savefig(folder / "damage.png", dpi=150)
             names.append("damage.png")
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     return names
 
 

@@ -171,18 +171,21 @@ def _whole(known: Positives, loss: str, key, *, profile: bool) -> Batch:
     return batch._replace(profile=history)
 
 
-def radius_of_loss(metric_at, clean: Float[np.ndarray, " S"], part: float, *, steps: int = 14) -> np.ndarray:
-    """The radius at which each seed's metric has lost `part` of its clean value, by bisection.
+def radius_of_loss(
+    metric_at, clean: Float[np.ndarray, " S"], part: float, *, steps: int = 14, largest: float = 4.0
+) -> Float[np.ndarray, " S"]:
+    """The radius at which each seed's metric has lost `part` of its clean value, by bisection; at most the largest.
 
     Args:
         metric_at: radii `[S]` -> metric `[S]`.
         clean: the metric without an attack.
         part: in (0, 1).
-        steps: bisections of [0, 4].
+        steps: bisections of the radii from 0 to the largest.
+        largest: radius.
     """
-    low, high = np.zeros_like(clean), np.full_like(clean, 4.0)
+    low, high = np.zeros_like(clean), np.full_like(clean, largest)
     for _ in range(steps):
         middle = (low + high) / 2
         lost = metric_at(middle) < (1 - part) * clean
         low, high = np.where(lost, low, middle), np.where(lost, middle, high)
-    return (low + high) / 2
+    return high
