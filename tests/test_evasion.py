@@ -131,6 +131,30 @@ def test_an_attack_weaker_than_random_search_is_called_broken():
     assert broken(moved, pgd=0.4) == ["twin: steps made on adversarial leave 0.2000, its own 0.4000"]
 
 
+def test_without_pgd_nothing_is_transferred(models):
+    found = gan_rec.evade(models, ("fgm",), [0.3], k=10)
+    assert found.attacks == ["fgm"] and found.transfer.empty and not found.broken()
+
+
+class Told:
+    """Stands for a bar: keeps how far it was moved."""
+
+    def __init__(self):
+        self.steps = []
+
+    def add(self, description, done, total):
+        return None
+
+    def advance(self, bar, done, total, line, numbers):
+        self.steps.append((done, total))
+
+
+def test_the_bar_ends_with_the_last_attack(models):
+    told = Told()
+    gan_rec.evade(models, ("noise", "pgd"), [0.2, 0.4], k=10, progress=told)
+    assert told.steps == [(i + 1, 2 * 2 * 3 + 2 * 2) for i in range(16)]
+
+
 def test_ratios_compare_areas_by_seed():
     curves = pd.concat([frame(pgd=0.5), frame(pgd=0.75).assign(model="adversarial")])
     found = Evasion(curves, pd.DataFrame(), 5)

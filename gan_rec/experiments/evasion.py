@@ -1,5 +1,6 @@
 """Evasion: what attacks of growing radius do to a trained model's rankings, beside its twin's."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -153,7 +154,7 @@ def evade(
         goal: what attacks raise, "list" or "loss", see `gan_rec.robustness.damage.move_rows`.
         on: "test" or "validation".
         k: cut-off.
-        transfer: also take PGD's steps on each model as directions on the others.
+        transfer: also take PGD's steps on each model, if it is among the attacks, as directions on the others.
         progress: shows it.
 
     Raises:
@@ -170,10 +171,11 @@ def evade(
     )
     targets = [_target(name, fitted, on, rows, goal, k) for name, fitted in models.items()]
     adversaries, notes = _adversaries(targets, tuple(dict.fromkeys(attacks)))
-    total = sum(len(own) for own in adversaries.values()) * len(radii) * (1 + transfer)
-    steps = _Steps(progress, total)
-    curves = [row for t in targets for row in _curves(t, adversaries[t.name], radii, steps)]
-    moved = [row for t in targets for row in _transfer(t, targets, radii, steps)] if transfer else []
+    pairs = _alike(targets) if transfer and "pgd" in attacks else []
+    total = sum(len(own) * (len(radii) + 1) for own in adversaries.values()) + len(pairs) * len(radii)
+    steps, made = _Steps(progress, total), {}
+    curves = [row for t in targets for row in _curves(t, adversaries[t.name], radii, steps, made)]
+    moved = [row for target, other in pairs for row in _transfer(target, other.name, radii, steps, made)]
     return Evasion(pd.DataFrame(curves), pd.DataFrame(moved), k, tuple(notes))
 
 
@@ -247,43 +249,39 @@ class _Steps:
         self.bar = progress.add("attacks", 0, total)
 
     def tell(self, line: str) -> None:
-        self.done = min(self.done + 1, self.total)
+        self.done += 1
         self.progress.advance(self.bar, self.done, self.total, f"attack {self.done} of {self.total}: ", line)
 
 
-def _curves(target: _Target, adversaries: dict[str, Any], radii, steps: _Steps) -> list[dict]:
+def _curves(target: _Target, adversaries: dict[str, Any], radii, steps: _Steps, made: dict) -> list[dict]:
+    """Rows of all attacks on a model; PGD's steps are kept in `made` by model and radius."""
     truth: Interactions = target.part.truth
     clean, metric, rows = target.lists(target.move(FGM(), 0.0)), f"NDCG@{target.k}", []
     for name, adversary in adversaries.items():
         for radius in (0.0, *radii):
-            measured = damage(clean, target.move(adversary, radius), target.known, truth)
+            attacked = target.move(adversary, radius)
+            if name == "pgd":
+                made[target.name, radius] = _steps_of(attacked)
+            measured = damage(clean, attacked, target.known, truth)
             rows += _rows(target, {"attack": name, "radius": radius}, measured)
             steps.tell(f"{target.name}, {name}, radius {radius:g}: {metric} {measured[metric].mean():.4f}")
     return rows
 
 
-def _transfer(target: _Target, targets: list[_Target], radii, steps: _Steps) -> list[dict]:
-    """What PGD's steps on each of the other models do to this one."""
+def _transfer(target: _Target, other: str, radii, steps: _Steps, made: dict) -> list[dict]:
+    """What PGD's steps on another model do to this one."""
     clean, rows = target.lists(target.move(FGM(), 0.0)), []
-    for other in targets:
-        if other.name == target.name or not _alike(target, other):
-            continue
-        for radius in radii:
-            made = _steps_of(other.move(PatientPGD(), radius))
-            measured = damage(clean, target.move(made, radius), target.known, target.part.truth)
-            rows += _rows(target, {"made on": other.name, "radius": radius}, measured)
-            steps.tell(f"{target.name}, made on {other.name}, radius {radius:g}")
+    for radius in radii:
+        measured = damage(clean, target.move(made[other, radius], radius), target.known, target.part.truth)
+        rows += _rows(target, {"made on": other, "radius": radius}, measured)
+        steps.tell(f"{target.name}, made on {other}, radius {radius:g}")
     return rows
 
 
-def _alike(first: _Target, second: _Target) -> bool:
-    """Whether both have rows of the same shapes and as many seeds."""
-    shapes = [[rows.shape for rows in _rows_of(t.move(FGM(), 0.0))] for t in (first, second)]
-    return shapes[0] == shapes[1]
-
-
-def _rows_of(attacked: Attacked) -> tuple:
-    return attacked.moved.user_rows[...], attacked.moved.item_rows[...]
+def _alike(targets: list[_Target]) -> list[tuple[_Target, _Target]]:
+    """All pairs of two models that have rows of the same shapes and as many seeds."""
+    shapes = {t.name: [rows.shape for rows in t.move(FGM(), 0.0).clean_rows] for t in targets}
+    return [pair for pair in itertools.permutations(targets, 2) if shapes[pair[0].name] == shapes[pair[1].name]]
 
 
 @jax.jit
