@@ -17,6 +17,7 @@ from gan_rec.experiments.evasion import Evasion, half_lost
 from gan_rec.experiments.evasion_report import damage_figure, evasion_tables, summaries, write
 from gan_rec.experiments.fitting import attacked_how, part_of
 from gan_rec.experiments.tables import print_table
+from gan_rec.robustness import damage
 from gan_rec.robustness.attackers import FGM, Given, Noise, PatientPGD, RandomSearch
 from gan_rec.robustness.curves import Lists, area, flips, overlap
 from gan_rec.robustness.damage import move_rows
@@ -199,3 +200,15 @@ def test_mix_is_attacked_without_generators(small_split):
     assert found.attacks == ["fgm"] and found.notes == (
         "twin: no generator knows rows of this recommender, so none attacks it",
     )
+
+
+def test_the_goal_list_weighs_the_own_first_items_as_ndcg_does_and_leaves_out_what_is_known(small_split):
+    known = to_device(small_split.train)
+    scores = np.random.default_rng(0).normal(size=(known.n_users, known.n_items)).astype(np.float32)
+    weights = np.asarray(damage._own_lists(jnp.asarray(scores), known, 3, profile=False).targets)
+    history = np.asarray(known.history(jnp.arange(known.n_users)))
+    for user in range(known.n_users):
+        unseen = np.flatnonzero(history[user] == 0)
+        best = unseen[np.argsort(-scores[user, unseen])[:3]]
+        np.testing.assert_allclose(weights[user, best], 1 / np.log2([2, 3, 4]), rtol=1e-6)
+        assert np.count_nonzero(weights[user]) == 3

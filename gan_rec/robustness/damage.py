@@ -18,7 +18,7 @@ from gan_rec.recommenders.graph import on_graph
 
 ROWS = ("both", "users", "items")
 GOALS = ("list", "loss")
-_SHARPNESS = 2.5  # at which PGD did most to a trained model and its twin, on validation
+_SHARPNESS = 3.0  # at which PGD did most to trained models and their twins, on validation
 _MOST_PAIRS = 2**17  # that the attacked loss is over
 
 
@@ -69,7 +69,8 @@ def move_rows(
 
     With the goal "loss" it raises the training loss on what is known (all users, or 131,072 pairs at the most), as in
     He et al., SIGIR 2018, table 1. With "list" it drives the K items that the model itself puts first out of each
-    user's list: it raises the cross-entropy of these under a softmax of the standardised scores of all unseen items.
+    user's list: it raises the cross-entropy of these, weighted by 1 / log2(rank + 1) as in NDCG, under a softmax of the
+    standardised scores of all unseen items.
     Both are open to whoever attacks a deployed model; neither sees what is held out. One perturbation of every user and
     item row serves all of the ranking.
 
@@ -149,12 +150,13 @@ class _Standardised:
 
 
 def _own_lists(scores: Float[Array, "U I"], known: Positives, k: int, *, profile: bool) -> Batch:
-    """What a recommender puts first as what is to be found, among unseen items."""
+    """What a recommender puts first among unseen items as what is to be found, weighted as NDCG weighs places."""
     ids = jnp.arange(known.n_users)
     history = known.history(ids)
     unseen = (1 - history) * (1.0 if known.candidates is None else known.candidates)
-    last = jax.lax.top_k(jnp.where(unseen > 0, scores, -jnp.inf), min(k, known.n_items))[0][:, -1:]
-    listed = jnp.where((scores >= last) & (unseen > 0), 1.0, 0.0)
+    best, items = jax.lax.top_k(jnp.where(unseen > 0, scores, -jnp.inf), min(k, known.n_items))
+    gains = jnp.where(jnp.isfinite(best), 1 / jnp.log2(jnp.arange(best.shape[1]) + 2.0), 0.0)
+    listed = jnp.zeros_like(scores).at[ids[:, None], items].add(gains)
     seen = history if profile else None
     return Batch(ids, history, listed, None, profile=seen, candidates=known.candidates)
 
