@@ -2,6 +2,7 @@
 
 python benchmarks/keep.py DIRECTORY leaderboard            # of `gan_rec compare --out DIRECTORY`
 python benchmarks/keep.py DIRECTORY labels --about "WHAT"  # of `gan_rec train --out DIRECTORY`
+python benchmarks/keep.py DIRECTORY evasion --attacked FOLDER  # and of `gan_rec attack DIRECTORY --output FOLDER`
 """
 
 import argparse
@@ -41,8 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("file", help="name of the file in benchmarks/results, without .jsonl")
     parser.add_argument("--about", help="what tables.py knows this line by")
+    parser.add_argument("--attacked", type=Path, help="folder of `gan_rec attack DIRECTORY`")
     options = parser.parse_args(arguments)
     added = line(options.directory, options.about)
+    if options.attacked is not None:
+        added["evasion"] = json.loads((options.attacked / "evasion.json").read_text(encoding="utf-8"))
     with open(RESULTS / f"{options.file}.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(added) + "\n")
 

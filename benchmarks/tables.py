@@ -293,7 +293,9 @@ TABLES = {
     "alpha": alpha,
     "collm": collm,
     "cold-items": cold_items,
-    "evasion": lambda: robustness_tables.evasion(read("evasion.jsonl")),
+    "evasion": lambda: robustness_tables.evasion(read("evasion.jsonl"), "cfgan-ml100k"),
+    "evasion-ml-100k": lambda: robustness_tables.evasion(read("evasion.jsonl"), "ml-100k"),
+    "poisoning": lambda: robustness_tables.poisoning(read("poisoning.jsonl")),
     "detection": lambda: robustness_tables.detection(read("detection.jsonl")),
     **{name: partial(_of_speed, name) for name in speed_tables.TABLES},
 }

@@ -157,9 +157,11 @@ def test_the_bar_ends_with_the_last_attack(models):
 
 
 def test_ratios_compare_areas_by_seed():
-    curves = pd.concat([frame(pgd=0.5), frame(pgd=0.75).assign(model="adversarial")])
+    curves = pd.concat([frame(pgd=0.5, noise=0.99), frame(pgd=0.75, noise=0.999).assign(model="adversarial")])
     found = Evasion(curves, pd.DataFrame(), 5)
     assert found.ratios()["pgd"]["mean"] == pytest.approx(2.0) and found.clean_loss()["mean"] == 0
+    assert list(found.ratios()) == ["pgd"], "of next to nothing no share is taken"
+    assert not Evasion(frame(pgd=0.5), pd.DataFrame(), 5).has_both
 
 
 def test_files_and_tables(evasion, models, tmp_path, capsys):

@@ -25,6 +25,7 @@ from gan_rec.robustness.damage import GOALS, ROWS, Attacked, move_rows, radius_o
 ATTACKS = (*ATTACKERS, "generator")
 LARGEST = 1.0  # radius that is tried: there a row can be moved to 0
 _POINTS = 5  # of a curve, beside 0
+_LEAST = 0.005  # share of the metric: where less is lost, how many times less says nothing
 _SLACK = 0.01  # of the clean metric, by which a stronger attack may do less before that is called broken
 
 
@@ -58,13 +59,22 @@ class Evasion:
         """See `gan_rec.robustness.curves.areas`."""
         return areas(self.curves, self.metric)
 
+    @property
+    def has_both(self) -> bool:
+        """Whether there is an adversarial model and a twin to compare."""
+        return {"adversarial", "twin"} <= set(self.curves["model"])
+
     def ratios(self) -> dict[str, dict]:
-        """By attack the summary over seeds of the twin's area over the adversarial model's: how often less is lost."""
-        table = self.areas().pivot(index=["attack", "seed"], columns="model", values="area")
-        if not {"adversarial", "twin"} <= set(table.columns):
+        """By attack the summary over seeds of the twin's area over the adversarial model's: how often less is lost.
+
+        Attacks that cost a model next to nothing are left out.
+        """
+        if not self.has_both:
             return {}
-        ratio = table["twin"] / table["adversarial"].clip(lower=1e-6)
-        return {attack: summary(ratio[attack].to_numpy()) for attack in self.attacks}
+        table = self.areas().pivot(index=["attack", "seed"], columns="model", values="area")
+        ratio = (table["twin"] / table["adversarial"]).where(table["adversarial"] >= _LEAST)
+        found = {attack: ratio[attack].to_numpy() for attack in self.attacks}
+        return {attack: summary(own) for attack, own in found.items() if np.isfinite(own).all()}
 
     def clean_loss(self) -> dict:
         """Summary over seeds of what the adversarial model's clean metric is below the twin's; above, if negative."""

@@ -50,16 +50,16 @@ def _curves_table(evasion: Evasion) -> Table:
 
 def _areas_table(evasion: Evasion) -> Table:
     """The share of the clean metric that is lost, mean over radii."""
-    areas, ratios = evasion.areas(), evasion.ratios()
+    areas, ratios = evasion.areas(), {attack: interval(found) for attack, found in evasion.ratios().items()}
     models = list(dict.fromkeys(areas["model"]))
     title = f"share of the clean {evasion.metric} that is lost, mean over radii (area under the damage curve)"
-    table = new_table(title, "attack", *models, *(["twin over adversarial"] if ratios else []))
+    table = new_table(title, "attack", *models, *(["twin over adversarial"] if evasion.has_both else []))
     for attack in evasion.attacks:
         own = areas[areas["attack"] == attack]
         cells = [interval(summary(own.loc[own["model"] == m, "area"].to_numpy())) if m in set(own["model"]) else ""
                  for m in models]  # fmt: skip
-        table.add_row(attack, *cells, *([interval(ratios[attack])] if ratios else []))
-    if ratios:
+        table.add_row(attack, *cells, *([ratios.get(attack, "")] if evasion.has_both else []))
+    if evasion.has_both:
         table.caption = f"clean {evasion.metric} of the twin minus that of the adversarial model: " + interval(
             evasion.clean_loss(), sign="+"
         )
@@ -102,7 +102,7 @@ def summaries(evasion: Evasion, radii: pd.DataFrame | None = None) -> dict:
             for attack, of in areas.groupby("attack", sort=False)
         },
         "twin_over_adversarial": evasion.ratios(),
-        "clean_loss": evasion.clean_loss() if evasion.ratios() else None,
+        "clean_loss": evasion.clean_loss() if evasion.has_both else None,
         "curves": _means(evasion.curves, ["model", "attack", "radius"]),
         "transfer": [] if evasion.transfer.empty else _means(evasion.transfer, ["model", "made on", "radius"]),
         "broken": evasion.broken(),

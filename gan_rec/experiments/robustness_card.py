@@ -57,7 +57,8 @@ def _areas(evasion: Evasion) -> pd.DataFrame:
         row = {"attack": attack}
         for model, own in of.groupby("model", sort=False):
             row[model] = interval(summary(own["area"].to_numpy()))
-        rows.append(row | ({"twin over adversarial": interval(ratios[attack])} if ratios else {}))
+        ratio = interval(ratios[attack]) if attack in ratios else ""
+        rows.append(row | ({"twin over adversarial": ratio} if evasion.has_both else {}))
     return pd.DataFrame(rows)
 
 
