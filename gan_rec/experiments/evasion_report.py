@@ -191,6 +191,7 @@ def certified_figure(radii: pd.DataFrame):
             axes.plot(of.groupby("radius")["accuracy"].mean(), label=model, color=_COLOURS.get(model))
         axes.set_title(f"{which}, K = {k}")
         axes.set_xlabel("radius")
+        axes.locator_params(axis="x", nbins=4)
     all_axes[0].set_ylabel("certified accuracy")
     all_axes[0].legend(frameon=False)
     return figure
