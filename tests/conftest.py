@@ -16,6 +16,13 @@ SMALL_TRAINING = {
 }  # fmt: skip
 
 
+def pytest_configure(config):
+    """XLA reads its flags once, when the first program is compiled: before any fixture, and for other processes too."""
+    if config.getoption("markexpr") != "slow" and "XLA_FLAGS" not in os.environ:
+        # The emitters of fused loops take most of the time of a compilation, and parts of a program more than a whole.
+        os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory, request):
     """Tests compile hundreds of programs and run each for a moment, some again and again, in other processes too."""
