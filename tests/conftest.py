@@ -16,6 +16,13 @@ SMALL_TRAINING = {
 }  # fmt: skip
 
 
+def pytest_configure(config):
+    """XLA reads its flags once, when the first program is compiled: before any fixture, and for other processes too."""
+    if config.getoption("markexpr") != "slow" and "XLA_FLAGS" not in os.environ:
+        # The emitters of fused loops take most of the time of a compilation, and parts of a program more than a whole.
+        os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quick_compilation(tmp_path_factory, request):
     """Tests compile hundreds of programs and run each for a moment, some again and again, in other processes too."""
@@ -46,11 +53,20 @@ def optimised():
 _FINISHED = itertools.count(1)
 
 
+def _pieces_of_memory() -> float:
+    """How many this process has mapped."""
+    try:
+        with open("/proc/self/maps", "rb") as lines:
+            return sum(1 for _ in lines)
+    except OSError:
+        return np.inf
+
+
 @pytest.fixture(autouse=True)
 def few_programs_at_a_time():
     """A process may map 65,530 pieces of memory (Linux), and the programs of some hundred tests need more: it dies."""
     yield
-    if next(_FINISHED) % 20 == 0:
+    if next(_FINISHED) % 5 == 0 and _pieces_of_memory() > 20_000:
         jax.clear_caches()
 
 

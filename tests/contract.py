@@ -41,15 +41,15 @@ def build(game, recommender, adversary=None, **options):
     makers, positives = cases.get(settings.game, ranking_case)(settings)
     game = players.make_game(settings)
     size = int(game.size(positives)[1])
-    batch = game.draw(positives, jnp.arange(size - 6, size), jax.random.key(3))
+    batch = jax.jit(lambda *arguments: game.draw(*arguments))(positives, jnp.arange(size - 6, size), jax.random.key(3))
     if getattr(game, "reuses", False) or getattr(game, "accumulates", 0):
         rows = jax.eval_shape(lambda: game.representations(makers[0](KEY), batch, KEY))
         batch = batch._replace(offsets=tuple(jnp.zeros(x.shape) for x in rows))
-    model, player = (make(jax.random.key(seed)) for make, seed in zip(makers, (0, 1), strict=True))
+    model, player = (jax.jit(make)(jax.random.key(seed)) for make, seed in zip(makers, (0, 1), strict=True))
     schedule = players.make_schedule(settings)
     return SimpleNamespace(
         settings=settings, game=game, model=model, adversary=player, batch=batch, positives=positives, makers=makers,
-        schedule=schedule, learned=bool(jax.tree.leaves(player)), other=makers[1](jax.random.key(5)),
+        schedule=schedule, learned=bool(jax.tree.leaves(player)), other=jax.jit(makers[1])(jax.random.key(5)),
     )  # fmt: skip
 
 
@@ -81,8 +81,7 @@ def text_case(settings):
     labels = (inputs[:, 0] + rng.normal(size=14) > 0).astype(np.int32)
     if settings.trainable is not None:
         dim, lengths = 6, rng.integers(1, 4, 14).astype(np.int32)
-        model = Bert(BertConfig(9, 6, 2, 2, 8, 4), rngs=nnx.Rngs(4))
-        model = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), model)  # else its attention is flat
+        model = shaken(Bert(BertConfig(9, 6, 2, 2, 8, 4), rngs=nnx.Rngs(4)))  # else its attention is flat
         whole = settings.trainable > model.stack.depth
         inputs = rng.integers(0, 9, (14, 3)) if whole else rng.normal(size=(14, 3, 6)).astype(np.float16)
         layers = model if whole else model.stack.upper(2 - settings.trainable)
@@ -110,14 +109,24 @@ def run(case, jit=jax.jit):
     return jit(both)
 
 
+# In NumPy, or compiled as a whole: operation by operation, a row of the table would compile a hundred small programs.
+
+
 def distance(a, b) -> float:
-    return float(sum(jnp.sum(jnp.abs(x - y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)))
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return float(sum(np.abs(np.asarray(x) - np.asarray(y)).sum() for x, y in pairs))
 
 
 def equal(a, b) -> bool:
-    return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y)), a, b))
+    return jax.tree.all(jax.tree.map(np.array_equal, a, b))
 
 
+@jax.jit
+def shaken(tree):
+    return jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), tree)
+
+
+@jax.jit
 def moved(tree, gradient, size):
     return jax.tree.map(lambda x, g: x - size * g, tree, gradient)
 
@@ -161,7 +170,7 @@ def recommender_feels_the_adversary(case, both):
 def adversary_feels_the_recommender(case, both):
     """Its gradient depends on the recommender: a critic that never sees what is generated has none of that."""
     if case.learned:
-        model = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), case.model)
+        model = shaken(case.model)
         assert distance(both(case.model, case.adversary, KEY)[4], both(model, case.adversary, KEY)[4]) > 1e-7
 
 
@@ -208,9 +217,9 @@ def adversary_hurts(case, both):
 def second_turn_hurts(case, both):
     """What a game that reuses gradients leaves for the second turn on a batch raises the loss there."""
     if getattr(case.game, "reuses", False):
-        value, parts = case.game.recommender_loss(case.model, case.adversary, case.batch._replace(turn=0), KEY)
-        again = case.batch._replace(turn=jnp.int32(1), offsets=parts["offsets"])
-        assert case.game.recommender_loss(case.model, case.adversary, again, KEY)[0] > value + 1e-4
+        loss = jax.jit(lambda batch: case.game.recommender_loss(case.model, case.adversary, batch, KEY))
+        value, parts = loss(case.batch._replace(turn=jnp.int32(0)))
+        assert loss(case.batch._replace(turn=jnp.int32(1), offsets=parts["offsets"]))[0] > value + 1e-4
 
 
 def losses_equal_a_reference(case, both):
@@ -218,7 +227,8 @@ def losses_equal_a_reference(case, both):
     total, parts = both(case.model, case.adversary, KEY)[:2]
     if not getattr(case.game, "alternates", False):
         joint = WEIGHT * parts["data_loss"] + (1 - WEIGHT) * parts["adversarial_loss"]
-        joint += penalty(case.model, case.batch, KEY if hasattr(case.game, "hardness") else jax.random.split(KEY)[0])
+        key = KEY if hasattr(case.game, "hardness") else jax.random.split(KEY)[0]
+        joint += jax.jit(penalty)(case.model, case.batch, key)
         np.testing.assert_allclose(total, joint, rtol=1e-5)
     data, adversarial = reference(case)
     if data is not None:
@@ -230,11 +240,15 @@ def losses_equal_a_reference(case, both):
 def every_id_has_its_own_row(case, both):
     for player in (case.model, case.adversary):
         if hasattr(player, "user_embedding"):
-            ids = jnp.arange(case.positives.n_users)
-            placed = on_graph(player, case.positives)
-            rows = np.asarray(placed.users(ids, None))
+            rows, items = map(np.asarray, _all_rows(player, case.positives))
             assert len(np.unique(rows, axis=0)) == len(rows), "two users share a row"
-            assert placed.items().shape[0] == case.positives.n_items
+            assert items.shape[0] == case.positives.n_items
+
+
+@jax.jit
+def _all_rows(player, positives):
+    placed = on_graph(player, positives)
+    return placed.users(jnp.arange(positives.n_users), None), placed.items()
 
 
 ON_A_BATCH = (
@@ -252,8 +266,7 @@ def epochs_obey(case, folder):
     keys = jax.random.split(KEY, 1)
 
     def play(game=None, schedule=None, player=None):
-        state = start(case, player or case.adversary)
-        before = jax.tree.map(jnp.copy, state)
+        before, state = (start(case, player or case.adversary) for _ in range(2))
         return before, *epoch(state, case.positives, game or case.game, schedule or case.schedule, keys)
 
     before, after, metrics = play()
@@ -283,15 +296,20 @@ def epochs_obey(case, folder):
 
 def zero_steps_leave_the_adversary(case, folder):
     schedule = replace(case.schedule, adversary_steps=0)
-    one = jax.tree.map(lambda x: x[0], start(case, case.adversary))
+    one = jax.tree.map(lambda x: np.asarray(x)[0], start(case, case.adversary))
     assert equal(_move_adversary(one, case.game, schedule, case.batch, KEY)[:2], (one.adversary, one.adversary_opt))
 
 
 def start(case, adversary) -> State:
     """The state of one seed before its first epoch."""
-    optimizers = case.schedule.recommender_optimizer(), case.schedule.adversary_optimizer()
-    opts = (tx.init(player) for tx, player in zip(optimizers, (case.model, adversary), strict=True))
-    state = State(case.model, adversary, *opts, case.model, jnp.float32(case.settings.alpha), jnp.int32(0))
+    return _begin(case.model, adversary, case.schedule, case.settings.alpha)
+
+
+@jax.jit
+def _begin(model, adversary, schedule, alpha):
+    optimizers = schedule.recommender_optimizer(), schedule.adversary_optimizer()
+    opts = (tx.init(player) for tx, player in zip(optimizers, (model, adversary), strict=True))
+    state = State(model, adversary, *opts, model, jnp.float32(alpha), jnp.int32(0))
     return jax.tree.map(lambda x: jnp.array(x)[None], state)
 
 
@@ -370,11 +388,17 @@ def reference(case):
     tower_key, other_key = jax.random.split(KEY)
     if settings.game in ("embedding", "apr", "text", "rating"):
         loss_of = {"text": _labels_loss, "rating": _ratings_loss}.get(settings.game, _rows_loss)
-        if game.alternates:
-            return loss_of(case, *game.representations(case.model, batch, tower_key)), 0.0
-        rows = game.representations(case.model, batch, tower_key)
-        loss = game.loss_of(case.model, batch, rows)
-        fakes = game.attack(case.adversary, loss, *rows, other_key)
+
+        @jax.jit
+        def made(model, adversary, batch):
+            rows = game.representations(model, batch, tower_key)
+            if game.alternates:
+                return rows, None
+            return rows, game.attack(adversary, game.loss_of(model, batch, rows), *rows, other_key)
+
+        rows, fakes = made(case.model, case.adversary, batch)
+        if fakes is None:
+            return loss_of(case, *rows), 0.0
         of_its_own = getattr(case.adversary, "virtual", False) or getattr(case.adversary, "reweighs", False)
         return loss_of(case, *rows), None if of_its_own else loss_of(case, *fakes)
     if settings.game == "irgan":

@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -59,6 +60,7 @@ def name_of(adversary):
     return type(adversary).__name__
 
 
+@partial(jax.jit, static_argnames="norm")
 def play(adversary, radius, norm="l2", key=3):
     ball = everywhere(radius, norm)
     moved = tuple(adversary(loss, USERS, ITEMS, jax.random.key(key), ball))
@@ -156,7 +158,7 @@ def test_gradient_of_a_tower_is_that_of_its_formula(dim):
         return jnp.einsum("...h,hd->...d", jnp.maximum(hidden, 0.0), leave)
 
     def gradient(make):
-        return jax.grad(lambda tower, rows: jnp.sum(jnp.sin(make(tower, rows))), argnums=(0, 1))(tower, rows)
+        return jax.jit(jax.grad(lambda *players: jnp.sum(jnp.sin(make(*players))), argnums=(0, 1)))(tower, rows)
 
     found, expected = gradient(lambda tower, rows: tower(z, rows)), gradient(formula)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)

@@ -31,7 +31,7 @@ def start(schedule, makers, n_seeds=2):
 
 
 def equal(a, b) -> bool:
-    return jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y)), a, b))
+    return jax.tree.all(jax.tree.map(np.array_equal, a, b))
 
 
 KEYS = jax.vmap(jax.random.key)(jnp.arange(2) + 100)
@@ -156,9 +156,9 @@ def test_each_step_moves_its_own_player():
     game, schedule, makers = setting()
     state = jax.tree.map(lambda x: x[0], start(schedule, makers))
     batch = game.draw(to_device(TRAIN), jnp.arange(5), jax.random.key(0))
-    after, _ = _move_recommender(state, game, schedule, batch, jax.random.key(1))
+    after, _ = jax.jit(_move_recommender)(state, game, schedule, batch, jax.random.key(1))
     assert equal(after.adversary, state.adversary) and not equal(after.recommender, state.recommender)
-    adversary, *_ = _move_adversary(state, game, schedule, batch, jax.random.key(1))
+    adversary, *_ = jax.jit(_move_adversary)(state, game, schedule, batch, jax.random.key(1))
     assert not equal(adversary, state.adversary)
 
 

@@ -209,12 +209,12 @@ def test_contract_goes_red(name, tmp_path):
     check, break_it, case, options = MUTANTS[name]
 
     def examine(broken):
+        jax.clear_caches()  # nothing of another game's programs is left to answer for this one
         built = contract.build(*case, **options)
         if broken:
             break_it(built)
         check(built, contract.run(built) if check in contract.ON_A_BATCH else tmp_path / str(broken))
 
     examine(broken=False)
-    jax.clear_caches()  # nothing of the healthy game's programs is left to answer for the broken one
     with pytest.raises(AssertionError):
         examine(broken=True)

@@ -15,8 +15,9 @@ from gan_rec.errors import UserError
 from gan_rec.train.processes import Processes
 from gan_rec.train.sharding import parse_mesh
 
-EIGHT = "--xla_force_host_platform_device_count=8"
-FOUR = "--xla_force_host_platform_device_count=4"
+QUICK = os.environ.get("XLA_FLAGS", "")  # tests/conftest.py
+EIGHT = f"{QUICK} --xla_force_host_platform_device_count=8"
+FOUR = f"{QUICK} --xla_force_host_platform_device_count=4"
 # 301 users and 199 items cannot be split evenly; a batch is a third of the pairs.
 GAME = (
     "--dataset {data} --recommender mf --dim 8 --seeds 2 --evaluate-every 2 --noise 2 "
