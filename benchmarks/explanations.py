@@ -75,12 +75,12 @@ def faithfulness(fitted, users: int) -> dict:
     }
 
 
-def table(path: Path) -> list[str]:
+def table(lines: list[dict]) -> list[str]:
     """What has been measured, as Markdown."""
     header = ("data, recommender", "model", "method", "measure", "area", "random", "popular first", "rare first",
               "minus random (p)", "minus popular first (p)")  # fmt: skip
     rows = []
-    for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+    for line in lines:
         for model, found in line["models"].items():
             for measure in ("score", "gain"):
                 own = {row["order"]: row for row in found["table"] if row["measure"] == measure}
@@ -99,7 +99,8 @@ def table(path: Path) -> list[str]:
 def main(options: Options) -> None:
     """Measure, or print what has been measured."""
     if options.table:
-        print("\n".join(table(options.output or RESULTS)))
+        lines = (options.output or RESULTS).read_text(encoding="utf-8").splitlines()
+        print("\n".join(table([json.loads(line) for line in lines])))
         return
     import gan_rec
     from gan_rec.experiments.environment import environment

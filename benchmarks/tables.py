@@ -15,6 +15,7 @@ from pathlib import Path
 
 import map_table
 import numpy as np
+import explanations
 import robustness_tables
 import speed_tables
 from cells import decimals, markdown, paired, percent, with_interval
@@ -296,6 +297,7 @@ TABLES = {
     "evasion": lambda: robustness_tables.evasion(read("evasion.jsonl"), "cfgan-ml100k"),
     "evasion-ml-100k": lambda: robustness_tables.evasion(read("evasion.jsonl"), "ml-100k"),
     "poisoning": lambda: robustness_tables.poisoning(read("poisoning.jsonl")),
+    "explanations": lambda: explanations.table(read("explanations.jsonl")),
     "detection": lambda: robustness_tables.detection(read("detection.jsonl")),
     **{name: partial(_of_speed, name) for name in speed_tables.TABLES},
 }
