@@ -13,9 +13,9 @@ import re
 from functools import partial
 from pathlib import Path
 
+import explanations
 import map_table
 import numpy as np
-import explanations
 import robustness_tables
 import speed_tables
 from cells import decimals, markdown, paired, percent, with_interval
