@@ -18,6 +18,7 @@ import map_table
 import numpy as np
 import robustness_tables
 import speed_tables
+import text_evasion
 from cells import decimals, markdown, paired, percent, with_interval
 
 from gan_rec.evaluation.significance import holm, summary
@@ -298,6 +299,7 @@ TABLES = {
     "evasion-ml-100k": lambda: robustness_tables.evasion(read("evasion.jsonl"), "ml-100k"),
     "poisoning": lambda: robustness_tables.poisoning(read("poisoning.jsonl")),
     "explanations": lambda: explanations.table(read("explanations.jsonl")),
+    "text-evasion": lambda: text_evasion.table(read("text_evasion.jsonl")[-1]["models"]),
     "detection": lambda: robustness_tables.detection(read("detection.jsonl")),
     **{name: partial(_of_speed, name) for name in speed_tables.TABLES},
 }

@@ -44,6 +44,17 @@ def attack(model, seed: int, encoder, options) -> list[dict]:
     return found
 
 
+def table(measured: dict[str, list[dict]]) -> list[str]:
+    """Success, rank change and edits of both models, by aim and way to choose edits."""
+    cells = []
+    for name, rows in measured.items():
+        for aim in ("promote", "demote"):
+            for choose in ("greedy", "random"):
+                own = [row for row in rows if (row["aim"], row["choose"]) == (aim, choose)]
+                cells.append([name, aim, choose, *(mean(own, what) for what in ("success", "rank change", "edits"))])
+    return markdown(["model", "aim", "edits are", "success", "rank change", "edits"], cells)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -55,15 +66,11 @@ def main() -> None:
     options = parser.parse_args()
     dataset = gan_rec.load(options.dataset, item_text=True)
     split, encoder = gan_rec.split(dataset), load_encoder("minilm")
-    measured, cells = {}, []
+    measured = {}
     for name, given in {"adversarial": {}, "twin": {"alpha": 1.0}}.items():
         model = gan_rec.fit(split, recommender="two-tower", seeds=options.seeds, progress=False, **given)
         measured[name] = [row for seed in range(options.seeds) for row in attack(model, seed, encoder, options)]
-        for aim in ("promote", "demote"):
-            for choose in ("greedy", "random"):
-                own = [row for row in measured[name] if (row["aim"], row["choose"]) == (aim, choose)]
-                cells.append([name, aim, choose, *(mean(own, what) for what in ("success", "rank change", "edits"))])
-    print("\n".join(markdown(["model", "aim", "edits are", "success", "rank change", "edits"], cells)))
+    print("\n".join(table(measured)))
     for row in measured["twin"][:3]:
         print(f"- {row['from']}\n+ {row['to']}\n")
     if not options.smoke:
