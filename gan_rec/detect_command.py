@@ -55,6 +55,8 @@ class Detect:
         check_false_alarms(self.false_alarms)
         if self.seeds < 1:
             raise UserError(f"seeds must be at least 1, got {self.seeds}")
+        if self.seed < 0:
+            raise UserError(f"seed must be 0 or more, got {self.seed}")
         fitted = open_run(self.run_directory, self.fold).models[self.model]
         how = {"seed_index": self.seed_index, "false_alarms": self.false_alarms}
         if self.measure:

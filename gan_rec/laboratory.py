@@ -72,6 +72,10 @@ class Attack:
             raise UserError(f"the output {self.output} is a file; give a folder")
         if self.all and self.output is None:
             raise UserError("--all needs --output, the folder of the page")
+        if self.all and self.on != "test":
+            raise UserError("--all has parts that are measured on test alone; leave --on out")
+        if self.smoothing is not None and not self.smoothing > 0:
+            raise UserError(f"smoothing must be above 0, got {self.smoothing:g}")
         run = open_run(self.run_directory, self.fold)
         models = {name: fitted for name, fitted in run.models.items() if name != "start"}
         with Progress(enabled=not self.quiet) as progress:

@@ -115,6 +115,24 @@ def test_mistakes(k, which, message):
         certified_radii(*rows(0, 1, 3, 2), k, which)
 
 
+@pytest.mark.parametrize("rows", ["users", "items", "both"])
+def test_items_that_are_alike_are_a_tie_and_nearly_alike_ones_nearly(rows):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        user, items = rng.normal(size=(1, 100)), rng.normal(size=(20, 100)).astype(np.float32)
+        best = int(np.argmax(items @ user[0]))
+        items[(best + 1) % 20] = items[best]
+        ranked = np.ones((1, 20), bool)
+        assert certified_radii(user, items, ranked, 1, rows)[0] == 0
+        place = int(np.argmax(np.abs(user[0])))
+        items[(best + 1) % 20, place] = np.nextafter(items[best, place], -np.inf * np.sign(user[0, place]), dtype="f4")
+        radius = certified_radii(user, items, ranked, 1, rows)[0]
+        if rows == "users":  # the two differ along one axis
+            assert radius <= abs(user[0, place]) / np.linalg.norm(user) + 1e-6
+        else:
+            assert 0 < radius < 1e-5
+
+
 def test_smoothing_certifies_less_than_the_exact_radius_and_comes_near_it():
     """With two items the smoothed recommender ranks as the plain one does, whose exact radius bounds its own."""
     users, items = np.array([[1.0, 0.1], [1.0, 0.95]]), np.array([[1.0, 0.0], [0.0, 1.0]])

@@ -125,11 +125,14 @@ def test_an_attack_weaker_than_random_search_is_called_broken():
         return Evasion(frame(**named), pd.DataFrame(transfer or []), 5).broken()
 
     assert broken(noise=0.9, random_search=0.8, fgm=0.5, pgd=0.4) == []
-    assert broken(noise=0.9, random_search=0.3, fgm=0.5, pgd=0.2) == ["twin: fgm leaves 0.5000, random-search 0.3000"]
-    assert broken(fgm=0.5, pgd=0.6) == ["twin: pgd leaves 0.6000, fgm 0.5000"]
-    assert broken(noise=0.4, fgm=0.5) == ["twin: fgm leaves 0.5000, noise 0.4000"]
+    assert broken(noise=0.9, random_search=0.3, fgm=0.5, pgd=0.2) == [
+        "twin: fgm leaves 0.5000, random-search 0.3000 at radius 1"
+    ]
+    assert broken(fgm=0.5, pgd=0.6) == ["twin: pgd leaves 0.6000, fgm 0.5000 at radius 1"]
+    assert broken(noise=0.4, fgm=0.5) == ["twin: fgm leaves 0.5000, noise 0.4000 at radius 1"]
+    assert broken(generator=0.3, pgd=0.4) == ["twin: pgd leaves 0.4000, generator 0.3000 at radius 1"]
     moved = [{"model": "twin", "made on": "adversarial", "radius": 1.0, "seed": 0, "NDCG@5": 0.2}]
-    assert broken(moved, pgd=0.4) == ["twin: steps made on adversarial leave 0.2000, its own 0.4000"]
+    assert broken(moved, pgd=0.4) == ["twin: steps made on adversarial leave 0.2000, its own 0.4000 at radius 1"]
 
 
 def test_without_pgd_nothing_is_transferred(models):

@@ -287,7 +287,7 @@ def test_a_folder_keeps_to_one_poisoning(measured, small_split, victims):
     ):
         with pytest.raises(UserError) as error:
             poison(small_split, victims, replace(QUICK, **wrong), out, quiet=True)
-        assert str(error.value).endswith(said)
+        assert str(error.value).endswith(f"{said}; delete it, or name another")
     (out.parent / "file").write_text("")
     with pytest.raises(UserError, match="cannot"):
         poison(small_split, victims, QUICK, out.parent / "file", quiet=True)
@@ -367,12 +367,25 @@ def test_a_runs_own_adversary_is_its_defence(small_split):
         ({"draws": 0}, "draws must be at least 1, got 0"),
         ({"targets": 0}, "targets must be at least 1, got 0"),
         ({"seed": -1}, "seed must be 0 or more, got -1"),
+        ({"size": 0}, "profile size must be at least 1, got 0"),
+        ({"learning": Learning(steps=0)}, "learning steps must be at least 1, got 0"),
     ],
 )  # fmt: skip
 def test_what_is_not_possible_is_told(wrong, said, small_split, victims):
     with pytest.raises(UserError) as error:
         poison(small_split, victims, replace(QUICK, **wrong), quiet=True)
     assert str(error.value) == said
+
+
+def test_a_mistake_leaves_nothing_behind(small_split, victims, tmp_path):
+    with pytest.raises(UserError, match="targets"):
+        poison(small_split, victims, replace(QUICK, targets=10_000), tmp_path / "new", quiet=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_named_twice_is_measured_once(victims):
+    plan = replace(QUICK, attacks=("random", "random"), budgets=(0.1, 0.1), defences=("none", "none"))
+    assert (plan.attacks, plan.budgets, plan.defences) == (("random",), (0.1,), ("none",))
 
 
 def test_nobody_to_attack(small_split):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 
-from gan_rec.adversaries import ATTACKS
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
@@ -12,6 +11,7 @@ from gan_rec.experiments import choices
 from gan_rec.experiments.cells import MODELS, Cell, Compared, compare_cells
 from gan_rec.experiments.fitting import Fitted, attacked_how
 from gan_rec.robustness import compression
+from gan_rec.robustness.attackers import ATTACKERS
 from gan_rec.robustness.compression import Compressed
 from gan_rec.robustness.damage import move_rows
 
@@ -33,7 +33,7 @@ def compressed(
     Args:
         run: a `gan_rec.experiments.run.Run`, or what else has `models` "adversarial" and "twin".
         kinds: "int8" (bits), "pruned" (shares of zeros), "low-rank" (ranks), "student" (units) -> strengths; None: see
-            `KINDS`. The model as it is comes first anyway.
+            `KINDS`, without a rank that the data cannot have. The model as it is comes first anyway.
         attacks: names of attacks without parameters.
         radii: relative to the length of each row.
         k: cut-off of NDCG.
@@ -45,13 +45,13 @@ def compressed(
     Raises:
         UserError: an unknown kind or attack, or a strength that cannot be.
     """
-    kinds = KINDS if kinds is None else kinds
+    kinds = _possible(run.models["adversarial"]) if kinds is None else kinds
     for name, strengths in kinds.items():
         choices.one_of("kind of compression", name, KINDS)
         for strength in strengths:
             _check(name, strength, run.models["adversarial"])
     for attack in attacks:
-        choices.one_of("attack", attack, ATTACKS)
+        choices.one_of("attack", attack, ATTACKERS)
     cells = []
     for name, strengths in {"whole": (32,), **kinds}.items():
         for strength in strengths:
@@ -92,13 +92,21 @@ def _evaluate(fitted: Fitted, made: Compressed, k: int, attack: str | None = Non
         return evaluate_ranking(made.recommenders, known, truth, (k,), side=made.side)
     how = attacked_how(fitted) | {"side": made.side, "radius": radius, "goal": "list", "k": k}
     key = jax.random.key(fitted.settings.seed)
-    moved = move_rows(made.recommenders, ATTACKS[attack](), known, key, **how).moved
+    moved = move_rows(made.recommenders, ATTACKERS[attack](), known, key, **how).moved
     return evaluate_ranking(moved, known, truth, (k,))
 
 
+def _largest_rank(fitted: Fitted) -> int:
+    return min(fitted.split.train.n_users, fitted.split.train.n_items)
+
+
+def _possible(fitted: Fitted) -> dict[str, tuple]:
+    ranks = tuple(rank for rank in KINDS["low-rank"] if rank <= _largest_rank(fitted))
+    return {name: ranks if name == "low-rank" else strengths for name, strengths in KINDS.items()}
+
+
 def _check(kind: str, strength: float, fitted: Fitted) -> None:
-    train = fitted.split.train
-    most = min(train.n_users, train.n_items)
+    most = _largest_rank(fitted)
     rules = {
         "int8": (strength == 8, "8 bits"),
         "pruned": (0 <= strength < 1, "a share from 0 to below 1"),

@@ -85,30 +85,40 @@ class Evasion:
     def broken(self) -> list[str]:
         """What says that the evaluation is broken: attacks that do less than weaker ones, or than those of others.
 
-        Each attack must cost as much as the next weaker one, gradients as much as random search, and an attack on a
-        model's own gradient as much as what was made on another model, at the largest radius, to within a hundredth.
+        At every radius FGM must cost as much as random directions and random search, PGD as much as every other attack,
+        and as steps of PGD that were made on another model, each to within a hundredth of the clean metric.
         """
-        largest = self.curves["radius"].max()
-        at = self.curves[self.curves["radius"] == largest].groupby(["model", "attack"])[self.metric].mean()
-        clean = self.curves[self.curves["radius"] == 0].groupby("model")[self.metric].mean()
+        at = self.curves.groupby(["radius", "model", "attack"])[self.metric].mean()
+        pairs = [("noise", "fgm"), ("random-search", "fgm"), *((a, "pgd") for a in self.attacks if a != "pgd")]
         found = []
-        for model in clean.index:
-            slack = _SLACK * clean[model]
-            for weak, strong in (("noise", "fgm"), ("random-search", "fgm"), ("random-search", "pgd"), ("fgm", "pgd")):
-                if {(model, weak), (model, strong)} <= set(at.index) and at[model, strong] > at[model, weak] + slack:
-                    found.append(f"{model}: {strong} leaves {at[model, strong]:.4f}, {weak} {at[model, weak]:.4f}")
-        return found + self._stronger_transfer(at, clean, largest)
+        for radius, model in itertools.product(self._radii, self.curves["model"].unique()):
+            left = at[radius, model]
+            for weak, strong in pairs:
+                if {weak, strong} <= set(left.index) and left[strong] > left[weak] + self._slack(model):
+                    found.append(f"{model}: {strong} leaves {left[strong]:.4f}, {weak} {left[weak]:.4f}{_at(radius)}")
+        return found + self._stronger_transfer(at)
 
-    def _stronger_transfer(self, at: pd.Series, clean: pd.Series, largest: float) -> list[str]:
-        moved = self.transfer
-        if moved.empty:
+    @property
+    def _radii(self) -> list[float]:
+        return sorted(radius for radius in self.curves["radius"].unique() if radius > 0)
+
+    def _slack(self, model: str) -> float:
+        own = self.curves[(self.curves["model"] == model) & (self.curves["radius"] == 0)]
+        return _SLACK * own[self.metric].mean()
+
+    def _stronger_transfer(self, at: pd.Series) -> list[str]:
+        if self.transfer.empty:
             return []
-        means = moved[moved["radius"] == largest].groupby(["model", "made on"])[self.metric].mean()
+        means = self.transfer.groupby(["radius", "model", "made on"])[self.metric].mean()
         return [
-            f"{model}: steps made on {other} leave {value:.4f}, its own {at[model, 'pgd']:.4f}"
-            for (model, other), value in means.items()
-            if at[model, "pgd"] > value + _SLACK * clean[model]
+            f"{model}: steps made on {other} leave {value:.4f}, its own {at[radius, model, 'pgd']:.4f}{_at(radius)}"
+            for (radius, model, other), value in means.items()
+            if at[radius, model, "pgd"] > value + self._slack(model)
         ]
+
+
+def _at(radius: float) -> str:
+    return f" at radius {radius:g}"
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ class Plan:
     size: int | None = None
     learning: Learning = field(default_factory=Learning)
 
+    def __post_init__(self):
+        for name in ("attacks", "budgets", "defences"):  # what is named twice is measured once
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+
     def check(self) -> None:
         """Raise UserError unless names and numbers are possible ones, as far as that goes without data."""
         for what, names, allowed in (("attack", self.attacks, ATTACKS), ("defence", self.defences, DEFENCES)):
@@ -72,9 +76,11 @@ class Plan:
                 raise UserError(f"no {what} is named; allowed: {', '.join(allowed)}")
         if not self.budgets or not all(0 < budget <= 1 for budget in self.budgets):
             raise UserError(f"budgets are parts of the users, above 0 and at most 1, got {list(self.budgets)}")
-        for name in ("targets", "draws"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        least = {"targets": self.targets, "draws": self.draws, "learning steps": self.learning.steps}
+        least |= {} if self.size is None else {"profile size": self.size}
+        for name, value in least.items():
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
 
@@ -236,13 +242,12 @@ class Kept:
         asked = self._out / "poisoning.json"
         before = read_object(asked) if asked.exists() else {}
         if differ := _differences(before, json.loads(json.dumps(about))):
-            raise UserError(f"{self._out} holds cells of another poisoning (other {', '.join(differ)})")
-        try:
-            self._out.mkdir(parents=True, exist_ok=True)
-            together = about | {"recommenders": before.get("recommenders", {}) | about["recommenders"]}
-            write_text(asked, json.dumps(together, indent=1))
-        except OSError as error:
-            raise UserError(f"cannot write to the output directory {self._out}: {error.strerror}") from error
+            others = ", ".join(differ)
+            raise UserError(
+                f"{self._out} holds cells of another poisoning (other {others}); delete it, or name another"
+            )
+        together = about | {"recommenders": before.get("recommenders", {}) | about["recommenders"]}
+        self._about = json.dumps(together, indent=1)
         self._read()
 
     def __contains__(self, cell: Cell) -> bool:
@@ -255,6 +260,7 @@ class Kept:
         """Keep a finished cell."""
         self._rows[_cell_of(row)] = row
         if self._out is not None:
+            self._open()
             with open(self._out / "cells.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
@@ -269,10 +275,19 @@ class Kept:
                     return stored["targets"], stored["profiles"]
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 raise UserError(f"{path} is damaged; delete it to make the profiles again") from error
-        path.parent.mkdir(exist_ok=True)
         targets, profiles = make()
+        self._open()
+        path.parent.mkdir(exist_ok=True)
         write_arrays(path, targets=targets, profiles=profiles)
         return targets, profiles
+
+    def _open(self) -> None:
+        """Make the folder what it is; only when there is something to keep, so that mistakes leave nothing behind."""
+        try:
+            self._out.mkdir(parents=True, exist_ok=True)
+            write_text(self._out / "poisoning.json", self._about)
+        except OSError as error:
+            raise UserError(f"cannot write to the output directory {self._out}: {error.strerror}") from error
 
     def frame(self, asked: Sequence[Cell]) -> pd.DataFrame:
         """The rows of these cells."""

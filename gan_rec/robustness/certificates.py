@@ -51,24 +51,24 @@ def certified_radii(
     if not 1 <= k <= items.shape[0]:
         raise UserError(f"k = {k} is not possible: the catalogue has {items.shape[0]} items")
     users, items = np.asarray(users, np.float64), np.asarray(items, np.float64)
-    squares = np.sum(items**2, axis=1)
-    radii = [_radius(user, items, squares, own, k, rows) for user, own in zip(users, ranked, strict=True)]
+    lengths = np.linalg.norm(items, axis=1)
+    radii = [_radius(user, items, lengths, own, k, rows) for user, own in zip(users, ranked, strict=True)]
     return np.array(radii)
 
 
-def _radius(user, items, squares, ranked, k: int, rows: str) -> float:
+def _radius(user, items, lengths, ranked, k: int, rows: str) -> float:
     """Of one user."""
     can = np.flatnonzero(ranked)
     if len(can) <= k or not user.any():
         return 1.0 if len(can) <= k else 0.0
-    scores = items[can] @ user
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-(items[can] @ user), kind="stable")
     listed, others = can[order[:k]], can[order[k:]]
-    gaps = scores[order[:k], None] - scores[None, order[k:]]
-    distances = np.sqrt(
-        np.maximum(squares[listed, None] + squares[None, others] - 2 * items[listed] @ items[others].T, 0.0)
-    )
-    lengths = np.sqrt(squares[listed])[:, None] + np.sqrt(squares[others])[None, :]
+    gaps, distances = np.empty((2, k, len(others)))
+    for n, item in enumerate(listed):
+        # Of items that are alike, differences of products and of squares would be nothing but rounding.
+        apart = items[item] - items[others]
+        gaps[n], distances[n] = apart @ user, np.linalg.norm(apart, axis=1)
+    lengths = lengths[listed, None] + lengths[None, others]
     size = np.linalg.norm(user)
     with np.errstate(divide="ignore", invalid="ignore"):
         angles = np.where(gaps > 0, gaps / (size * distances), 0.0)  # equal rows are a tie
