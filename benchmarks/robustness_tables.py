@@ -16,7 +16,8 @@ def evasion(lines: list[dict], dataset: str) -> list[str]:
             own = [row for row in found["curves"] if (row["model"], row["attack"]) == (model, attack)]
             left = {row["radius"]: row[found["metric"]] for row in own}
             ratio = found["twin_over_adversarial"].get(attack) if model == "adversarial" else None
-            values = [*(decimals(left[r]) for r in radii), with_interval(area, 3)]
+            cells = (decimals(left[r]) if r in left else "" for r in radii)  # what is strongest differs by seed
+            values = [*cells, with_interval(area, 3)]
             rows.append([f"`{attack}`, {model}", *values, with_interval(ratio, 2) if ratio else ""])
     header = ["attack, model", *(f"{radius:g}" for radius in radii), "share lost", "twin's over it"]
     return markdown(header, rows)

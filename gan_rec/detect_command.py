@@ -1,7 +1,7 @@
 """The command detect: suspicious users of a run's data or of a file."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,7 +48,7 @@ class Detect:
         from gan_rec.experiments import detecting
         from gan_rec.experiments.detection_tables import detection_text
         from gan_rec.experiments.run import open_run
-        from gan_rec.files import write_text, writing
+        from gan_rec.files import check_writable, write_text, writing
         from gan_rec.robustness.detection import check_detector, check_false_alarms
 
         check_detector(self.detector)
@@ -57,6 +57,11 @@ class Detect:
             raise UserError(f"seeds must be at least 1, got {self.seeds}")
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
+        for own in fields(self) if self.measure else ():
+            if own.name in ("detector", "most") and getattr(self, own.name) != own.default:
+                raise UserError(f"--{own.name} says nothing to --measure, which asks all detectors; leave it out")
+        if self.output is not None:
+            check_writable(self.output)
         fitted = open_run(self.run_directory, self.fold).models[self.model]
         how = {"seed_index": self.seed_index, "false_alarms": self.false_alarms}
         if self.measure:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gan_rec.errors import UserError
+from gan_rec.files import check_writable
 
 # The heavy imports stand inside the command, as in gan_rec.commands.
 
@@ -64,6 +65,8 @@ class Explain:
         for name, value in {"k": self.k, "n": self.n}.items():
             if value < 1:
                 raise UserError(f"{name} must be 1 or more, got {value}")
+        if self.output is not None:
+            check_writable(self.output)
         self._run()
 
     def _run(self) -> None:

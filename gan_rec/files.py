@@ -36,6 +36,15 @@ def writing(place: Path) -> Iterator[None]:
         raise UserError(f"cannot write {place}: {error.strerror}") from error
 
 
+def check_writable(place: Path) -> None:
+    """Raise UserError where it is plain before long work that nothing can be written: by what stands above a place."""
+    above = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+    if above != place and not above.is_dir():
+        raise UserError(f"cannot write {place}: {above} is a file")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"cannot write {place}: {above} is read-only")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`."""
     _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -1,6 +1,6 @@
 """The commands of the robustness laboratory: their options as typed dataclasses, with what each of them does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,8 +20,9 @@ class Attack:
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run."""
-    attacks: tuple[str, ...] = ("noise", "random-search", "fgsm", "fgm", "pgd", "generator")
-    """Which attacks: noise, random-search (no gradient), fgsm, fgm, pgd, generator (trained anew against each)."""
+    attacks: tuple[str, ...] = ("noise", "random-search", "fgsm", "fgm", "pgd", "pgd-loss", "generator")
+    """Which attacks: noise, random-search (no gradient), fgsm, fgm, pgd, pgd-loss (raises the training loss whatever
+    the goal), generator (trained anew against each)."""
     radii: tuple[float, ...] | None = None
     """Radii, relative to the length of the rows (default: up to where pgd costs the twin half of its metric)."""
     rows: Literal["both", "users", "items"] = "both"
@@ -51,19 +52,28 @@ class Attack:
 
     def run(self) -> None:
         """Attack, print, and write."""
-        if self.poisoning.poison:
+        if self.poisoning.poison is not None:
+            self._check_alone()
             self.poisoning.run(self.run_directory, self.output, quiet=self.quiet)
         else:
             self._evade()
 
+    def _check_alone(self) -> None:
+        """Raise UserError where options of evasion are given, which poisoning would not heed."""
+        shared = ("run_directory", "output", "quiet", "poisoning")
+        for own in fields(self):
+            if own.name not in shared and getattr(self, own.name) != own.default:
+                raise UserError(f"--{own.name} says nothing to --poison; give one of the two")
+
     def _evade(self) -> None:
         import json
 
-        from gan_rec.experiments.certified import certify
+        from gan_rec.experiments.certified import certify, check_norms
         from gan_rec.experiments.evasion import evade
         from gan_rec.experiments.evasion_report import evasion_tables, summaries, write
         from gan_rec.experiments.run import open_run
         from gan_rec.experiments.tables import print_table
+        from gan_rec.files import check_writable
         from gan_rec.progress import Progress
 
         if self.certify < 0:
@@ -78,6 +88,10 @@ class Attack:
             raise UserError(f"smoothing must be above 0, got {self.smoothing:g}")
         run = open_run(self.run_directory, self.fold)
         models = {name: fitted for name, fitted in run.models.items() if name != "start"}
+        if self.certify:
+            check_norms(models)
+        if self.output is not None:
+            check_writable(self.output)
         with Progress(enabled=not self.quiet) as progress:
             found = evade(models, self.attacks, self.radii, rows=self.rows, goal=self.goal, on=self.on, k=self.k,
                           progress=progress)  # fmt: skip
@@ -102,14 +116,19 @@ class Attack:
         from gan_rec.experiments.card import card, write_card
         from gan_rec.experiments.compressing import compressed
         from gan_rec.experiments.detecting import measure_run, measured_table
-        from gan_rec.experiments.natural import natural_shifts
+        from gan_rec.experiments.natural import natural_shifts, with_times
 
         sections = [parts.evasion_section(evasion)]
         if radii is not None:
             sections.append(parts.certified_section(radii))
         some = models["adversarial"]
         progress.say("natural shifts ...")
-        sections.append(parts.shifts_section(natural_shifts(run, k=self.k).differences))
+        times = with_times(run)
+        if times is not None:
+            progress.say("... and both models anew on the earlier part of the data")
+        attacks = {"pgd": float(evasion.curves["radius"].max())}
+        shifts = natural_shifts(run, k=self.k, attacks=attacks, times=times)
+        sections.append(parts.shifts_section(shifts.differences))
         progress.say("compressed models ...")
         sections.append(parts.compression_section(compressed(run, k=self.k).differences))
         progress.say("explanations ...")
@@ -164,4 +183,8 @@ class Harden:
             marks = ["*" if i in on_front else "", "*" if i == chosen else ""]
             table.add_row(*who, f"{row['clean']:.4f}", f"{row['attacked']:.4f}", *marks)
         print_table(table)
-        print(f"train --config {out / 'config.json'} trains the chosen one and its twin")
+        config = out / "config.json"
+        if best.alpha == 1:
+            print(f"no adversarial training does better by this measure; train --config {config} trains the twin")
+        else:
+            print(f"train --config {config} trains the chosen one and its twin")

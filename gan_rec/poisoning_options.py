@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gan_rec.errors import UserError
+from gan_rec.files import check_writable
 
 # The heavy imports stand inside, as in gan_rec.commands.
 
@@ -25,7 +26,7 @@ class LearningOptions:
 class Poison:
     """Fake profiles in the training data: retrain recommenders, with and without defences, and measure."""
 
-    poison: tuple[str, ...] = ()
+    poison: tuple[str, ...] | None = None
     """Kinds of fake profiles: random, average, bandwagon, segment, or learned ones, unrolled and gan."""
     budget: tuple[float, ...] = (0.005, 0.01, 0.03, 0.05)
     """Fake users, as parts of the real ones."""
@@ -58,7 +59,7 @@ class Poison:
         own = self.learning
         learning = Learning(surrogate=own.surrogate, steps=own.learning_steps, realism=own.realism)
         plan = Plan(
-            _split(self.poison), self.budget, self.targets, _split(self.defences), self.draws, self.draw_seed,
+            _split(self.poison or ()), self.budget, self.targets, _split(self.defences), self.draws, self.draw_seed,
             self.profile_size, learning,
         )  # fmt: skip
         plan.check()
@@ -76,6 +77,8 @@ class Poison:
             UserError: an option, the run or the folder does not allow it.
         """
         plan = self.plan()
+        out = directory / "poisoning" if output is None else output
+        check_writable(out)
 
         from gan_rec.experiments.poisoning import poison
         from gan_rec.experiments.poisoning_tables import text, write
@@ -90,7 +93,6 @@ class Poison:
             victims[victim.name] = victim
         if not victims:
             raise UserError("no recommender is named; at least one is needed, for example run")
-        out = directory / "poisoning" if output is None else output
         cells = poison(split, victims, plan, out, quiet=quiet)
         drawn = write(cells, out)
         print(text(cells), end="")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import minimize
 
 from gan_rec.adversaries.ball import Ball
@@ -143,6 +144,19 @@ def test_smoothing_certifies_less_than_the_exact_radius_and_comes_near_it():
     )
     assert found.items.tolist() == [0, 0]
     assert np.all(found.radii <= exact) and np.all(found.radii >= 0.9 * exact - 0.03)
+
+
+def test_the_noise_of_smoothing_is_the_same_for_all_rows():
+    """Noise that grew with a row would not be the noise of the rows around it, for which the theorem speaks.
+
+    All of these users are sure of their item, so each gets the largest radius, the same length for all.
+    """
+    users, items = np.array([[1.0, 0.0], [10.0, 0.0], [2.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0]])
+    found = smoothed_radii(
+        Factors(users, items), jnp.asarray(users), jnp.ones((3, 2), bool), jax.random.key(0), sigma=0.1, draws=400
+    )
+    np.testing.assert_allclose(found.radii * [1, 10, 2], found.radii[0], rtol=1e-6)
+    assert found.radii[0] == pytest.approx(0.1 / 2**0.5 * 2 * stats.norm.ppf(0.001 ** (1 / 200)), rel=1e-5)
 
 
 def test_smoothing_abstains_at_a_tie():

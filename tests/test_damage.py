@@ -1,5 +1,7 @@
 """What attacks do to the ranking of trained models."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,10 @@ import gan_rec
 from gan_rec.adversaries import Generator
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
-from gan_rec.robustness.damage import radius_of_loss
+from gan_rec.experiments.fitting import attacked_how, part_of
+from gan_rec.robustness.attackers import PatientPGD
+from gan_rec.robustness.curves import lists_of, overlap
+from gan_rec.robustness.damage import move_rows, radius_of_loss
 
 OPTIONS = {"dim": 12, "batch_size": 32, "seeds": 2, "epochs": 40, "learning_rate": 1e-2, "weight_decay": 0.1}
 
@@ -55,6 +60,28 @@ def test_adversaries_with_parameters_attack_too(small_split):
     generators = jax.vmap(lambda key: Generator(12, rngs=nnx.Rngs(key)))(jax.random.split(jax.random.key(0), 2))
     moved = score(model, generators, 0.5)
     assert moved.shape == (2,) and not np.array_equal(moved, score(model, generators, 0.0))
+
+
+def test_lists_of_some_items_are_attacked_by_moving_these(small_split):
+    """As after a split by cold items: aimed at lists of all items an attack does less to lists of a few."""
+    model = gan_rec.fit(small_split, recommender="mf", progress=False, alpha=1.0, **OPTIONS)
+    part, few = part_of(model, "test"), np.arange(45) % 3 == 0
+    known, truth = to_device(part.known), replace(part.truth, candidates=few)
+
+    def left(radius, ranked):
+        how = attacked_how(model) | {"goal": "list", "k": 5, "radius": radius, "ranked": ranked, "rows": "users"}
+        moved = move_rows(part.recommenders, PatientPGD(), known, jax.random.key(0), **how).moved
+        return lists_of(moved, known, truth, 5)
+
+    clean, aimed, elsewhere = left(0.0, few), left(0.3, few), left(0.3, None)
+    assert overlap(clean, aimed).mean() < overlap(clean, elsewhere).mean() - 0.02
+
+
+def test_of_two_attacks_of_a_name_the_stronger_is_meant(model):
+    """The name stands for 20 steps from FGM's point, not for the few of training."""
+    if model.settings.recommender == "mf":
+        named, meant = (score(model, attack, 0.3) for attack in ("pgd", PatientPGD()))
+        np.testing.assert_array_equal(named, meant)
 
 
 def test_radius_of_loss_finds_where_a_curve_has_fallen():

@@ -180,7 +180,7 @@ def test_rows_of_a_trained_model_are_told_from_moved_ones(model):
         (lambda m: detect(m, detector="discriminator"), "needs a trained model that has one"),
         (lambda m: detect(m, detector="pca", false_alarms=0.5), "false_alarms must be"),
         (lambda m: detect(m, seed_index=9), "seed index 9 is not possible"),
-        (lambda m: measure_moved(m, attacks=("x",)), "x"),
+        (lambda m: measure_moved(m, attacks=("x",)), "unknown attack 'x'; allowed: noise, "),
         (lambda m: measure_moved(m, radii=(-1.0,)), "a radius must be at least 0"),
     ],
 )
@@ -232,7 +232,9 @@ def test_a_measured_table_can_be_read(world):
         (("--false-alarms", ".5"), "false_alarms must be above 0"),
         (("--seeds", "0"), "seeds must be at least 1, got 0"),
         (("--most", "0"), "most must be at least 1, got 0"),
-        (("--output", "/nowhere/x", "--detector", "pca"), "cannot write /nowhere/x"),
+        (("--output", f"{__file__}/x"), "cannot write .*test_detecting.py/x: .*test_detecting.py is a file"),
+        (("--measure", "--detector", "pca"), "--detector says nothing to --measure"),
+        (("--measure", "--most", "3"), "--most says nothing to --measure"),
         (("--data", "no-such-file"), "unknown data set 'no-such-file'"),
     ],
 )

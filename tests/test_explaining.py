@@ -206,6 +206,8 @@ def test_the_command_explains(run, capsys, tmp_path):
     ({"item": "3", "faithfulness": True}, "item 3 is recommended to whom"),
     ({"user": "3", "output": "a.pdf"}, "must end with .png, got a.pdf"),
     ({"user": "3", "k": 0}, "k must be 1 or more, got 0"),
+    ({"user": "3", "k": 46, "attack": "fgm"}, "k = 46 is not possible"),
+    ({"user": "3", "output": f"{__file__}/a.png"}, "cannot write .*a.png: .*test_explaining.py is a file"),
     ({"user": "x"}, "unknown user x; the data has 60 users"),
 ])  # fmt: skip
 def test_mistakes_at_the_command_line_are_one_line(run, options, message):
@@ -228,3 +230,5 @@ def test_cold_items_compete_with_each_other():
     with pytest.raises(UserError, match="is not among the 8 cold items"):
         warm = next(i for i in range(40) if not cut.candidates[i] and i not in set(found.items["item"]))
         explain(model, 3, warm)
+    measured = deletion(model, 5)
+    assert np.nanmax(measured.curves["leave-one-out"]["gain"]) == 1, "the first of the cold ones is the first"

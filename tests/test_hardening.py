@@ -57,6 +57,7 @@ def test_a_search_is_kept_and_goes_on(tmp_path):
     ({"goal": Goal(most_loss=-1)}, "most_loss must be at least 0, got -1"),
     ({"candidates": Candidates(("sword",))}, "unknown adversary 'sword'"),
     ({"candidates": Candidates(("fgm",), (-1.0,))}, "epsilon"),
+    ({"candidates": Candidates(("fgm",), ())}, "no epsilons are given; give at least one, for example 0.3"),
     ({"settings": Settings(alpha=0.2)}, "alpha: these are what is searched"),
 ])  # fmt: skip
 def test_mistakes_leave_nothing_behind(tmp_path, change, message):

@@ -353,6 +353,16 @@ def test_a_runs_own_adversary_is_its_defence(small_split):
     assert "vulnerability-aware" not in victim_of_run(resolve({"game": "cfgan"})).fits
 
 
+def test_fakes_that_were_found_are_not_served_and_real_users_are(small_split):
+    world = poisoning._World(small_split, QUICK, poisoning.Kept(None, {}), 0, "bandwagon", 0.1)
+    dropped = np.zeros(66, bool)
+    dropped[[3, 61]] = True
+    served, clean = world._served(dropped), small_split.train_and_valid()
+    own = np.bincount(served.users, minlength=66)
+    np.testing.assert_array_equal(own[:60], np.bincount(clean.users, minlength=60))
+    assert own[61] == 0 and (own[[60, 62, 63, 64, 65]] > 0).all()
+
+
 @pytest.mark.parametrize(
     "wrong, said",
     [
@@ -368,6 +378,7 @@ def test_a_runs_own_adversary_is_its_defence(small_split):
         ({"targets": 0}, "targets must be at least 1, got 0"),
         ({"seed": -1}, "seed must be 0 or more, got -1"),
         ({"size": 0}, "profile size must be at least 1, got 0"),
+        ({"learning": Learning(realism=-1.0)}, "realism must be 0 or more, got -1.0"),
         ({"learning": Learning(steps=0)}, "learning steps must be at least 1, got 0"),
     ],
 )  # fmt: skip
@@ -399,8 +410,22 @@ def test_options_become_a_plan():
     plan = Poison(("bandwagon,unrolled:linear",), (0.01,), learning=LearningOptions(learning_steps=7)).plan()
     assert plan.attacks == ("bandwagon", "unrolled:linear") and plan.budgets == (0.01,)
     assert plan.learning == Learning(steps=7)
-    with pytest.raises(UserError, match="unknown attack"):
-        Poison(("love",)).plan()
+    for kinds, said in ((("love",), "unknown attack"), ((), "no attack is named")):
+        with pytest.raises(UserError, match=said):
+            Poison(kinds).plan()
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("fold", 1), ("format", "json"), ("attacks", ("fgm",)), ("radii", (0.1,)), ("all", True), ("certify", 0), ("k", 5),
+])  # fmt: skip
+def test_options_of_evasion_say_nothing_to_poisoning(option, value, tmp_path):
+    from gan_rec.laboratory import Attack
+    from gan_rec.poisoning_options import Poison
+
+    with pytest.raises(UserError, match=f"--{option} says nothing to --poison"):
+        Attack(tmp_path, **{option: value}, poisoning=Poison(("random",))).run()
+    with pytest.raises(UserError, match="no attack is named"):
+        Attack(tmp_path, poisoning=Poison(())).run()
 
 
 @pytest.mark.long

@@ -15,7 +15,8 @@ from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation
 from gan_rec.experiments.cells import Cell, compare_cells
-from gan_rec.experiments.natural import natural_shifts, shifts_text
+from gan_rec.experiments.natural import natural_shifts, shifts_text, with_times
+from gan_rec.experiments.settings import DataOptions
 from gan_rec.recommenders import Autoencoder, MatrixFactorization, Mix
 from gan_rec.recommenders.baselines.tables import Factors, ItemWeights
 from gan_rec.robustness import shifts
@@ -131,6 +132,25 @@ def test_mistakes_are_named(small_run):
     data = Dataset("now", {"all": KNOWN}, notes=(), terms=None, sha256="0" * 64)
     with pytest.raises(UserError, match="needs timestamps, but now has none"):
         natural_shifts(small_run, strengths={}, times=data)
+
+
+def test_models_that_know_ids_have_no_drops(small_split):
+    models = {name: gan_rec.fit(small_split, recommender="mf", progress=False, dim=4, epochs=1, seeds=2)
+              for name in ("adversarial", "twin")}  # fmt: skip
+    found = natural_shifts(SimpleNamespace(models=models), k=5).differences
+    assert list(found["shift"]) == ["none", "popularity", "popularity", "popularity", "tail"]
+
+
+def test_only_data_with_times_can_be_cut_in_time(tmp_path):
+    pairs = [(u, i, 10 * u + i) for u in range(12) for i in range(6)]
+    for name, columns in {"with": "user,item,timestamp", "without": "user,item"}.items():
+        lines = (",".join(map(str, pair[: columns.count(",") + 1])) for pair in pairs)
+        (tmp_path / f"{name}.csv").write_text("\n".join([columns, *lines]))
+    found = {
+        name: with_times(SimpleNamespace(options=DataOptions(dataset=str(tmp_path / f"{name}.csv")), settings=None))
+        for name in ("with", "without")
+    }
+    assert found["with"].name == "with.csv" and found["without"] is None
 
 
 @pytest.mark.long

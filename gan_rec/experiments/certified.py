@@ -50,11 +50,10 @@ def certify(
     """
     if not models:
         raise UserError("there is no model to certify; give at least one")
+    check_norms(models)
     frames = []
     for name, fitted in models.items():
         how = attacked_how(fitted)
-        if how["norm"] != "l2":
-            raise UserError(f"certificates need norm 'l2', the model {name} has {how['norm']!r}")
         part = part_of(fitted, on)
         chosen = _users(np.unique(part.truth.users), users)
         known = to_device(part.known)
@@ -76,6 +75,13 @@ def certify(
                 hits = held[np.arange(len(chosen)), found.items]
                 frames.append(_frame(name, seed, "smoothed", 1, part, chosen, found.radii, hits))
     return pd.concat(frames, ignore_index=True)
+
+
+def check_norms(models: dict[str, Fitted]) -> None:
+    """Raise UserError if a model has a norm that nothing is certified for."""
+    for name, fitted in models.items():
+        if (norm := attacked_how(fitted)["norm"]) != "l2":
+            raise UserError(f"certificates need norm 'l2', the model {name} has {norm!r}; --certify 0 leaves them out")
 
 
 def certified_accuracy(radii: pd.DataFrame, at: Sequence[float] = SHARES) -> pd.DataFrame:

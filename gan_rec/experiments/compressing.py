@@ -92,7 +92,7 @@ def _evaluate(fitted: Fitted, made: Compressed, k: int, attack: str | None = Non
         return evaluate_ranking(made.recommenders, known, truth, (k,), side=made.side)
     how = attacked_how(fitted) | {"side": made.side, "radius": radius, "goal": "list", "k": k}
     key = jax.random.key(fitted.settings.seed)
-    moved = move_rows(made.recommenders, ATTACKERS[attack](), known, key, **how).moved
+    moved = move_rows(made.recommenders, ATTACKERS[attack](), known, key, ranked=truth.candidates, **how).moved
     return evaluate_ranking(moved, known, truth, (k,))
 
 

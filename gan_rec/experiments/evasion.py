@@ -22,7 +22,9 @@ from gan_rec.robustness.attackers import ATTACKERS, FGM, Given, PatientPGD
 from gan_rec.robustness.curves import Lists, areas, damage, lists_of
 from gan_rec.robustness.damage import GOALS, ROWS, Attacked, move_rows, radius_of_loss
 
-ATTACKS = (*ATTACKERS, "generator")
+LOSS = "pgd-loss"  # PGD that raises the training loss, whatever the goal of the others
+ATTACKS = (*ATTACKERS, LOSS, "generator")
+STRONGEST = "strongest"
 LARGEST = 1.0  # radius that is tried: there a row can be moved to 0
 _POINTS = 5  # of a curve, beside 0
 _LEAST = 0.005  # share of the metric: where less is lost, how many times less says nothing
@@ -56,8 +58,13 @@ class Evasion:
         return list(dict.fromkeys(self.curves["attack"]))
 
     def areas(self) -> pd.DataFrame:
-        """See `gan_rec.robustness.curves.areas`."""
-        return areas(self.curves, self.metric)
+        """See `gan_rec.robustness.curves.areas`; "strongest" is what each seed keeps under whatever costs it most.
+
+        That is at each radius one of the attacks, or the steps that PGD has made on another model.
+        """
+        every = pd.concat([self.curves, self.transfer])[["model", "seed", "radius", self.metric]]
+        least = every.groupby(["model", "seed", "radius"], sort=False)[self.metric].min().reset_index()
+        return areas(pd.concat([self.curves, least.assign(attack=STRONGEST)]), self.metric)
 
     @property
     def has_both(self) -> bool:
@@ -73,7 +80,7 @@ class Evasion:
             return {}
         table = self.areas().pivot(index=["attack", "seed"], columns="model", values="area")
         ratio = (table["twin"] / table["adversarial"]).where(table["adversarial"] >= _LEAST)
-        found = {attack: ratio[attack].to_numpy() for attack in self.attacks}
+        found = {attack: ratio[attack].to_numpy() for attack in (*self.attacks, STRONGEST)}
         return {attack: summary(own) for attack, own in found.items() if np.isfinite(own).all()}
 
     def clean_loss(self) -> dict:
@@ -86,10 +93,12 @@ class Evasion:
         """What says that the evaluation is broken: attacks that do less than weaker ones, or than those of others.
 
         At every radius FGM must cost as much as random directions and random search, PGD as much as every other attack,
-        and as steps of PGD that were made on another model, each to within a hundredth of the clean metric.
+        and as steps of PGD that were made on another model, each to within a hundredth of the clean metric. What PGD
+        does to the training loss is another goal: that it costs more says which goal hurts, see `areas`.
         """
         at = self.curves.groupby(["radius", "model", "attack"])[self.metric].mean()
-        pairs = [("noise", "fgm"), ("random-search", "fgm"), *((a, "pgd") for a in self.attacks if a != "pgd")]
+        weaker = [attack for attack in self.attacks if attack not in ("pgd", LOSS)]
+        pairs = [("noise", "fgm"), ("random-search", "fgm"), *((attack, "pgd") for attack in weaker)]
         found = []
         for radius, model in itertools.product(self._radii, self.curves["model"].unique()):
             left = at[radius, model]
@@ -134,10 +143,11 @@ class _Target:
     k: int
     key: Any
 
-    def move(self, adversaries: Any, radius: float) -> Attacked:
+    def move(self, adversaries: Any, radius: float, goal: str | None = None) -> Attacked:
         return move_rows(
-            self.part.recommenders, adversaries, self.known, self.key, radius=radius, rows=self.rows, goal=self.goal,
-            k=self.k, **attacked_how(self.fitted),
+            self.part.recommenders, adversaries, self.known, self.key, radius=radius, rows=self.rows,
+            goal=self.goal if goal is None else goal, k=self.k, ranked=self.part.truth.candidates,
+            **attacked_how(self.fitted),
         )  # fmt: skip
 
     def lists(self, attacked: Attacked) -> Lists:
@@ -238,7 +248,7 @@ def _radii(target: _Target) -> list[float]:
 
 def _adversaries(targets: list[_Target], attacks: tuple[str, ...]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """For each model the attacks by name, and what cannot be done."""
-    plain = {name: ATTACKERS[name]() for name in attacks if name in ATTACKERS}
+    plain = {name: PatientPGD() if name == LOSS else ATTACKERS[name]() for name in attacks if name != "generator"}
     found, notes = {target.name: dict(plain) for target in targets}, []
     for target in targets if "generator" in attacks else ():
         generators = _generators(target)
@@ -279,7 +289,7 @@ def _curves(target: _Target, adversaries: dict[str, Any], radii, steps: _Steps, 
     clean, metric, rows = target.lists(target.move(FGM(), 0.0)), f"NDCG@{target.k}", []
     for name, adversary in adversaries.items():
         for radius in (0.0, *radii):
-            attacked = target.move(adversary, radius)
+            attacked = target.move(adversary, radius, "loss" if name == LOSS else None)
             if name == "pgd":
                 made[target.name, radius] = _steps_of(attacked)
             measured = damage(clean, attacked, target.known, truth)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.certified import certified_accuracy
-from gan_rec.experiments.evasion import Evasion
+from gan_rec.experiments.evasion import STRONGEST, Evasion
 from gan_rec.experiments.tables import interval, new_table
 from gan_rec.files import write_frame, write_text, writing
 
@@ -38,9 +38,10 @@ def _curves_table(evasion: Evasion) -> Table:
         means = own.groupby("radius")[[metric, f"overlap@{evasion.k}", "flips"]].mean()
         table.add_row(f"{model}, {attack}", *(f"{value:.4f}" for value in means[metric]))
     last = curves[curves["radius"] == radii[-1]].groupby(["model", "attack"], sort=False)
-    left = last[[f"overlap@{evasion.k}", "flips"]].mean().xs(evasion.attacks[-1], level="attack")
+    shown = "pgd" if "pgd" in evasion.attacks else evasion.attacks[-1]
+    left = last[[f"overlap@{evasion.k}", "flips"]].mean().xs(shown, level="attack")
     table.caption = "; ".join(
-        f"{model} under {evasion.attacks[-1]} at {radii[-1]:g}: {overlap:.0%} of the lists are left, {flips:.0%} of "
+        f"{model} under {shown} at {radii[-1]:g}: {overlap:.0%} of the lists are left, {flips:.0%} of "
         "the first items are others"
         for model, overlap, flips in left.itertuples()
     )
@@ -54,7 +55,7 @@ def _areas_table(evasion: Evasion) -> Table:
     models = list(dict.fromkeys(areas["model"]))
     title = f"share of the clean {evasion.metric} that is lost, mean over radii (area under the damage curve)"
     table = new_table(title, "attack", *models, *(["twin over adversarial"] if evasion.has_both else []))
-    for attack in evasion.attacks:
+    for attack in (*evasion.attacks, STRONGEST):
         own = areas[areas["attack"] == attack]
         cells = [interval(summary(own.loc[own["model"] == m, "area"].to_numpy())) if m in set(own["model"]) else ""
                  for m in models]  # fmt: skip

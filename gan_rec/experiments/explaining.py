@@ -14,6 +14,7 @@ from flax import nnx
 from gan_rec.data import Interactions
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
+from gan_rec.evaluation.evaluate import check_cutoffs
 from gan_rec.experiments import choices, players
 from gan_rec.experiments.fitting import Fitted, moved_rows, one_seed
 from gan_rec.experiments.lists import indices_of
@@ -134,7 +135,7 @@ def explain(
     places = ranks(model, who, ranked)
     what = int(np.argmin(places)) if item is None else int(indices_of([item], model.pairs.item_ids, "item")[0])
     _check(model, who, what, ranked)
-    asked = explanations.ask(_candidates(model.known, ranked), who, what, of)
+    asked = explanations.ask(with_candidates(model.known, ranked), who, what, of)
     found, agreement = _attributions(model, asked, method)
     words = _words(fitted, model, asked, what)
     moved = None if attack is None else what_moved(fitted, user, attack, radius, k, seed_index, titles)
@@ -193,11 +194,12 @@ def what_moved(
         UserError: an unknown user or attack, or no such seed.
     """
     one_seed(fitted, seed_index)
+    check_cutoffs((k,), fitted.split.train.n_items, fitted.split.candidates)
     model = model_of(fitted, seed_index)
     who = int(indices_of([user], model.pairs.user_ids)[0])
     both = [moved_rows(fitted, attack, r, goal="list") for r in (0.0, _radius(fitted, radius))]
     clean, moved = (jax.tree.map(lambda x: x[seed_index], rows) for rows in both)
-    found = moves(clean, moved, _candidates(model.known, fitted.split.candidates), who, k)
+    found = moves(clean, moved, with_candidates(model.known, fitted.split.candidates), who, k)
     inside = found.ranks <= k
     change = np.where(inside[0] & inside[1], "stayed", np.where(inside[0], "left", "entered"))
     return pd.DataFrame(
@@ -229,7 +231,7 @@ def _check(model: Model, user: int, item: int, candidates: np.ndarray | None) ->
         raise UserError(f"item {what} is not among the {int(candidates.sum())} cold items that are ranked")
 
 
-def _candidates(known: Positives, ranked: np.ndarray | None) -> Positives:
+def with_candidates(known: Positives, ranked: np.ndarray | None) -> Positives:
     """What is known, with the items that the test part ranks as those that can be had."""
     return known if ranked is None else dataclasses.replace(known, candidates=jnp.asarray(ranked, jnp.float32))
 

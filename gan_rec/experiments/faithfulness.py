@@ -1,7 +1,7 @@
 """Whether explanations are true of the model: deletion curves beside those of orders that explain nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 from gan_rec.errors import UserError
 from gan_rec.evaluation.significance import holm, over_users, paired_test
-from gan_rec.experiments.explaining import Model, model_of, ranks
+from gan_rec.experiments.explaining import Model, model_of, ranks, with_candidates
 from gan_rec.experiments.explanation_views import BASELINES, deletion_text
 from gan_rec.experiments.fitting import Fitted
 from gan_rec.robustness import explanations
@@ -127,6 +127,7 @@ def deletion(
     curves: dict[str, dict[str, list]] = {}
     for index in range(fitted.settings.seeds):
         model = model_of(fitted, index)
+        model = replace(model, known=with_candidates(model.known, fitted.split.candidates))
         items = np.array([int(np.argmin(ranks(model, int(u), fitted.split.candidates))) for u in chosen])
         for order, found in _of_seed(model, chosen, items, counts, methods, of, draws, seed).items():
             for measure, values in found.items():

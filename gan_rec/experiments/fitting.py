@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import pandas as pd
 
-from gan_rec.adversaries import ATTACKS
 from gan_rec.data import Interactions, Split, StreamedInteractions
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
@@ -23,6 +22,7 @@ from gan_rec.progress import Progress
 from gan_rec.recommenders.baselines import EDLAE
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.robustness import damage, losses_under_attack, train_generator
+from gan_rec.robustness.attackers import WITHOUT_PARAMETERS
 from gan_rec.train.fit import Fit, Observer, Store, Training
 from gan_rec.train.mixed import MixedTraining
 from gan_rec.train.tasks import Ranking
@@ -172,7 +172,8 @@ def evaluate_attacked(
 
     Args:
         fitted: a trained model.
-        attack: the name of an attack without parameters (noise, clipped-noise, fgsm, fgm, pgd, vat), or an adversary.
+        attack: the name of an attack without parameters (noise, clipped-noise, random-search, fgsm, fgm, pgd, vat), or
+            an adversary.
         radius: relative to the length of each row; one, or one for each seed.
         on: "test" or "validation".
         ks: cut-offs.
@@ -186,22 +187,22 @@ def evaluate_attacked(
 
 
 def moved_rows(
-    fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1, on: str = "test", goal: str = "loss"
+    fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1, on: str = "test", goal: str = "loss", k: int = 20
 ) -> damage.Moved:
     """The S recommenders of `evaluate_attacked`, with the rows that the attack has moved.
 
     Args:
         fitted, attack, radius, on: as there.
-        goal: what the attack raises, see `gan_rec.robustness.damage.move_rows`.
+        goal, k: what the attack raises, see `gan_rec.robustness.damage.move_rows`.
 
     Raises:
         UserError: `attack` or `on` is not allowed.
     """
     if isinstance(attack, str):
-        choices.one_of("attack", attack, ATTACKS)
-        attack = ATTACKS[attack]()
+        choices.one_of("attack", attack, WITHOUT_PARAMETERS)
+        attack = WITHOUT_PARAMETERS[attack]()
     part, key = part_of(fitted, on), jax.random.key(fitted.settings.seed)
-    how = attacked_how(fitted) | {"radius": radius, "goal": goal}
+    how = attacked_how(fitted) | {"radius": radius, "goal": goal, "k": k, "ranked": part.truth.candidates}
     return damage.move_rows(part.recommenders, attack, to_device(part.known), key, **how).moved
 
 

@@ -27,6 +27,7 @@ ASKED = "hardening.json"
 TRIALS = "trials.jsonl"
 TWIN = {"adversary": None, "epsilon": None, "alpha": 1.0}
 _POINTS = 4  # of a damage curve
+_FIRST = {"adversaries": "vat", "epsilons": 0.3, "alphas": 0.5}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,14 @@ class Candidates:
     alphas: tuple[float, ...] = (0.3, 0.5)
 
     def values(self) -> list[dict]:
-        """Of the three options, the twin first."""
+        """Of the three options, the twin first.
+
+        Raises:
+            UserError: one of them has no value.
+        """
+        for name, given in dataclasses.asdict(self).items():
+            if not given:
+                raise UserError(f"no {name} are given; give at least one, for example {_FIRST[name]}")
         made = itertools.product(self.adversaries, self.epsilons, self.alphas)
         return [TWIN, *({"adversary": a, "epsilon": e, "alpha": w} for a, e, w in made)]
 

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pandas as pd
 
-from gan_rec.adversaries import ATTACKS
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
 from gan_rec.experiments.fitting import Fitted, attacked_how
+from gan_rec.robustness.attackers import WITHOUT_PARAMETERS
 from gan_rec.robustness.damage import move_rows
 from gan_rec.robustness.moved_rows import detect_moved_rows
 
@@ -37,7 +37,7 @@ def measure_moved(
         UserError: an attack is unknown, or a radius negative.
     """
     for name in attacks:
-        choices.one_of("attack", name, ATTACKS)
+        choices.one_of("attack", name, WITHOUT_PARAMETERS)
     if min(radii, default=0) < 0:
         raise UserError(f"a radius must be at least 0, got {min(radii)}")
     settings, known = fitted.settings, to_device(fitted.split.train_and_valid())
@@ -45,7 +45,8 @@ def measure_moved(
 
     def rows_at(attack: str, radius: float):
         key = jax.random.key(settings.seed)
-        moved = move_rows(fitted.weights.final.recommender, ATTACKS[attack](), known, key, radius=radius, **how).moved
+        adversary = WITHOUT_PARAMETERS[attack]()
+        moved = move_rows(fitted.weights.final.recommender, adversary, known, key, radius=radius, **how).moved
         return np.asarray(moved.user_rows[...]), np.asarray(moved.item_rows[...])
 
     clean, items = rows_at("noise", 0.0)

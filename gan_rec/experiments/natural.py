@@ -8,8 +8,10 @@ from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation, evaluate_ranking
 from gan_rec.experiments.cells import MODELS, Cell, Compared, compare_cells
-from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_attacked, training
+from gan_rec.experiments.fitting import Fitted, evaluate, moved_rows, training
+from gan_rec.experiments.reading import load
 from gan_rec.robustness import shifts
+from gan_rec.robustness.explanations import reads_history
 
 STRENGTHS = {
     "drops": (0.1, 0.3, 0.5),
@@ -31,7 +33,8 @@ def natural_shifts(
 ) -> Compared:
     """Measure both models on test as it is, and under shifts.
 
-    * drops: a share of each history is missing when the model is asked.
+    * drops: a share of each history is missing when the model is asked. Left out, as misclicks are, for models that do
+      not read histories: they would look immune only because nothing is asked of them.
     * misclicks: as many random items as a share of each history are in it.
     * new users: only so many random items of each history are known, and no id. Models that know users by ids alone
       have no such row; of a mix the parts that read histories answer.
@@ -46,7 +49,7 @@ def natural_shifts(
         run: a `gan_rec.experiments.run.Run`, or what else has `models` "adversarial" and "twin".
         k: cut-off of NDCG.
         strengths: of each shift, see `STRENGTHS`, which is the default; without a shift's name it is left out.
-        attacks: name of an attack without parameters -> radius, to stand beside the shifts.
+        attacks: name of an attack without parameters -> radius, to stand beside the shifts; it aims at the own lists.
         times: the data set before it was split, for the shift in time, which trains; None: without it.
         seed: of what is drawn; all models see the same.
 
@@ -71,11 +74,21 @@ def natural_shifts(
     ]
     cells.append(Cell(_about("tail", 0.8), {name: _tail(models[name], k) for name in MODELS}))
     for attack, radius in (attacks or {}).items():
-        found = {name: evaluate_attacked(models[name], attack, radius, ks=(k,)) for name in MODELS}
+        found = {name: _attacked(models[name], attack, radius, k) for name in MODELS}
         cells.append(Cell(_about(attack, radius), found))
     if times is not None:
         cells += _in_time(models, times, k)
     return compare_cells(cells, metric, settings.seed_list)
+
+
+def with_times(run) -> Dataset | None:
+    """The data set of a run as `natural_shifts` takes it for the shift in time; None if it cannot be cut there."""
+    dataset = load(run.options, run.settings)
+    try:
+        data.split(dataset, "temporal")
+    except UserError:
+        return None
+    return dataset
 
 
 def _about(shift: str, strength: float) -> dict:
@@ -89,6 +102,8 @@ def _shifted(models: dict[str, Fitted], name: str, strength: float, k: int, seed
         truth, recommenders = fitted.split.open_test(), fitted.weights.final.recommender
         if name == "popularity":
             truth = shifts.cap(truth, int(strength), seed)
+        if name in ("drops", "misclicks") and fitted.side == "user" and not reads_history(recommenders):
+            return None
         if name == "new users":
             recommenders = shifts.without_ids(recommenders) if fitted.side == "user" else None
             if recommenders is None:
@@ -104,6 +119,11 @@ def shifted(fitted, recommenders, known: Interactions, truth: Interactions, chan
         return evaluate_ranking(recommenders, mask, truth, (k,), side=fitted.side)
     histories = to_device(change(known, strength, seed))
     return evaluate_ranking(shifts.reading(recommenders, histories, fitted.side), mask, truth, (k,))
+
+
+def _attacked(fitted: Fitted, attack: str, radius: float, k: int) -> Evaluation:
+    moved = moved_rows(fitted, attack, radius, goal="list", k=k)
+    return evaluate_ranking(moved, to_device(fitted.split.train_and_valid()), fitted.split.open_test(), (k,))
 
 
 def _tail(fitted: Fitted, k: int) -> Evaluation:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
-from gan_rec.data import Split, StreamedInteractions
+from gan_rec.data import Interactions, Split, StreamedInteractions
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs, evaluate_ranking
@@ -81,6 +81,8 @@ class Plan:
         for name, value in least.items():
             if value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.learning.realism < float("inf"):
+            raise UserError(f"realism must be 0 or more, got {self.learning.realism}")
         if self.seed < 0:
             raise UserError(f"seed must be 0 or more, got {self.seed}")
 
@@ -191,7 +193,6 @@ class _World:
             f"{attack.replace(':', '-')}-{budget:g}-{draw}", lambda: make_profiles(attack, split, plan, draw, budget)
         )
         self.split = with_profiles(split, profiles)
-        self.known = to_device(self.split.train_and_valid())
         self.users = np.unique(split.train.users)
         self.fakes = len(profiles)
 
@@ -201,12 +202,13 @@ class _World:
         dropped = self._dropped(defence)
         split = without_users(self.split, dropped) if dropped.any() else self.split
         of_real, of_fakes = int(dropped[: self.real].sum()), int(dropped[self.real :].sum())
+        known = to_device(self._served(dropped))
         for cell, victim in asked:
             began = time.perf_counter()
             fitted = victim.fit(defence.training, split, self.draw)
             how = {"side": fitted.side}
-            ranks = target_ranks(fitted.recommenders, self.known, self.users, self.targets, **how)
-            test = evaluate_ranking(fitted.recommenders, self.known, self.split.open_test(), (NDCG_CUT_OFF,), **how)
+            ranks = target_ranks(fitted.recommenders, known, self.users, self.targets, **how)
+            test = evaluate_ranking(fitted.recommenders, known, self.split.open_test(), (NDCG_CUT_OFF,), **how)
             yield asdict(cell) | {
                 "hit_ratio": float(hit_ratio(ranks, HIT_CUT_OFF)[0]),
                 "mean_rank": float(mean_rank(ranks)[0]),
@@ -216,6 +218,11 @@ class _World:
                 "real_dropped": of_real,
                 "seconds": time.perf_counter() - began,
             }
+
+    def _served(self, dropped: Bool[np.ndarray, " U"]) -> Interactions:
+        """What recommenders know when they are asked: real users' pairs, and those of fakes that were not found."""
+        found = dropped & (np.arange(len(dropped)) >= self.real)
+        return (without_users(self.split, found) if found.any() else self.split).train_and_valid()
 
     def _dropped(self, defence: Defence) -> Bool[np.ndarray, " U"]:
         """Whom the defence leaves out. Its detectors have not seen this kind of attack."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from gan_rec.adversaries import ATTACKS
 from gan_rec.adversaries.attacks import FGM, FGSM, Noise, gradient_at
 from gan_rec.adversaries.ball import Ball
 
@@ -128,3 +129,5 @@ def _better(first: tuple, second: tuple) -> tuple:
 
 # By name, those that need no other model and no training; strongest last.
 ATTACKERS = {"noise": Noise, "random-search": RandomSearch, "fgsm": FGSM, "fgm": FGM, "pgd": PatientPGD}
+# All that have no parameters; of two of the same name the stronger.
+WITHOUT_PARAMETERS = {**ATTACKS, **ATTACKERS}

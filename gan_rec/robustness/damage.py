@@ -1,5 +1,6 @@
 """Damage to the ranking: what becomes of a trained model's metrics when its rows are moved."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gan_rec.adversaries.ball import Ball
 from gan_rec.data.sampling import Positives
@@ -64,6 +65,7 @@ def move_rows(
     rows: str = "both",
     goal: str = "loss",
     k: int = 20,
+    ranked: Bool[np.ndarray, " I"] | None = None,
 ) -> Attacked:
     """Let an adversary move rows by at most `radius` of their length.
 
@@ -86,6 +88,7 @@ def move_rows(
         rows: which may move, one of ROWS.
         goal: what the adversary raises, one of GOALS.
         k: of the goal "list".
+        ranked: the items that lists are made of; None: those of `known`.
     """
     recommenders = jax.vmap(lambda r: on_graph(r, known))(recommenders)
     if side != "user":
@@ -93,6 +96,7 @@ def move_rows(
     n_seeds = jax.tree.leaves(recommenders)[0].shape[0]
     radii = jnp.broadcast_to(jnp.asarray(radius, jnp.float32), (n_seeds,))
     how = {"loss": loss, "norm": norm, "rows": rows, "goal": goal, "k": k}
+    how["ranked"] = known.candidates if ranked is None else jnp.asarray(ranked, jnp.float32)
     if not jax.tree.leaves(adversaries):  # without a leaf nothing carries the axis of seeds
         return _move_all(recommenders, None, known, key, radii, attack=_Frozen(adversaries), **how)
     return _move_all(recommenders, adversaries, known, key, radii, attack=None, **how)
@@ -113,7 +117,7 @@ class _Frozen:
 
 
 @partial(jax.jit, static_argnames=("attack", "loss", "norm", "rows", "goal", "k"))
-def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack, loss, norm, rows, goal, k):
+def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack, loss, norm, rows, goal, k, ranked):
     def move(recommender, adversary, radius):
         adversary = attack.attack if attack is not None else adversary
         draw_key, attack_key = jax.random.split(key)
@@ -124,7 +128,8 @@ def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack
         profile = getattr(adversary, "reads_history", False)
         if goal == "list":
             scores = recommender.score(*clean)
-            batch, name = _own_lists(scores, known, k, profile=profile), "softmax"
+            own = replace(known, candidates=ranked)
+            batch, name = _own_lists(scores, own, k, profile=profile), "softmax"
             scorer = _Standardised(recommender, scores)
         else:
             batch, name, scorer = _whole(known, loss, draw_key, profile=profile), loss, recommender

@@ -31,36 +31,38 @@ def smoothed_radii(
     """Radii within which the first item of the *smoothed* recommender cannot change, each with this confidence.
 
     It ranks as the recommender does most often when the user's row gets Gaussian noise whose expected length is about
-    sigma times the row's. If the first item wins a share p of the draws, no step of the row shorter than
-    sigma / sqrt(D) times the normal quantile of p (times the row's length) can make another win more often. Half of
-    the draws choose the item, the others bound p from below.
+    sigma times that of a typical (the median) row: the same for all rows, since a step that changed the noise as well
+    would be certified by nothing. If the first item wins a share p of the draws, no step of the row shorter than the
+    noise's deviation in each direction times the normal quantile of p can make another win more often. Half of the
+    draws choose the item, the others bound p from below.
 
     Args:
         recommender: of whom `items` and `score` are asked.
         users: rows.
         ranked: what may be in each user's list.
         key: of the noise.
-        sigma: length of the noise relative to the row.
+        sigma: length of the noise relative to the median row.
         draws: of noise, for each user.
         confidence: of each radius.
 
     Source: Cohen, Rosenfeld, Kolter, ICML 2019, theorem 1 and algorithm CERTIFY, with p_B bounded by 1 - p_A.
     """
     choose, count = jax.random.split(key)
-    wins = [np.asarray(_wins(recommender, users, ranked, k, sigma, draws // 2)) for k in (choose, count)]
+    lengths = np.linalg.norm(users, axis=1)
+    spread = float(sigma / users.shape[1] ** 0.5 * np.median(lengths))
+    wins = [np.asarray(_wins(recommender, users, ranked, k, spread, draws // 2)) for k in (choose, count)]
     first = wins[0].argmax(axis=1)
     won = np.take_along_axis(wins[1], first[:, None], axis=1)[:, 0]
     least = stats.beta.ppf(1 - confidence, won, draws // 2 - won + 1)  # Clopper and Pearson's bound
-    spread = sigma / users.shape[1] ** 0.5
-    return Smoothed(first, np.where(least > 0.5, spread * stats.norm.ppf(np.maximum(least, 0.5)), 0.0))
+    steps = np.where(least > 0.5, spread * stats.norm.ppf(np.maximum(least, 0.5)), 0.0)
+    return Smoothed(first, steps / np.maximum(lengths, 1e-12))
 
 
 @partial(jax.jit, static_argnames=("draws",))
-def _wins(recommender, users, ranked, key, sigma, draws: int) -> Int[Array, "n I"]:
+def _wins(recommender, users, ranked, key, spread, draws: int) -> Int[Array, "n I"]:
     """How often each item comes first."""
     items = recommender.items()
-    n, dim = users.shape
-    spread = sigma / dim**0.5 * jnp.linalg.norm(users, axis=1, keepdims=True)
+    n = len(users)
 
     def draw(wins, key):
         noised = users + spread * jax.random.normal(key, users.shape)
