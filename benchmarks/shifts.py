@@ -1,10 +1,12 @@
 """Natural shifts and compression beside attacks: both models of a recommender, on test.
 
     python benchmarks/shifts.py --output benchmarks/results/shifts.jsonl    # 2 CPU cores: some 20 minutes
+    python benchmarks/shifts.py --months --datasets ml-1m --output benchmarks/results/shifts.jsonl
     python benchmarks/shifts.py --table
 
 A JSON line for each data set and recommender: what `gan_rec.experiments.natural.natural_shifts` and
-`gan_rec.experiments.compressing.compressed` find.
+`gan_rec.experiments.compressing.compressed` find; or with --months, after a split in time,
+`gan_rec.experiments.natural.by_month`.
 """
 
 import json
@@ -17,6 +19,7 @@ import tyro
 from cells import decimals, markdown
 
 RESULTS = Path(__file__).parent / "results" / "shifts.jsonl"
+PARTS = {"shifts": ("shift", "strength"), "compression": ("kind", "strength", "attack"), "months": ("month",)}
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Options:
     """Of the attacks that stand beside the shifts."""
     time: bool = False
     """Train also for the shift in time, where the data have times."""
+    months: bool = False
+    """Split in time, and measure month by month instead."""
     output: Path | None = None
     """A file that gets a line for each data set and recommender."""
     table: bool = False
@@ -42,10 +47,11 @@ def measure(name: str, recommender: str, options: Options) -> dict:
     """Train both models and measure them."""
     import gan_rec
     from gan_rec.experiments.compressing import compressed
-    from gan_rec.experiments.natural import natural_shifts
+    from gan_rec.experiments.natural import by_month, natural_shifts
 
     dataset = gan_rec.load(name)
-    split, start = gan_rec.split(dataset), time.perf_counter()
+    in_time = "temporal" if options.months and "train" not in dataset.parts else None
+    split, start = gan_rec.split(dataset, in_time), time.perf_counter()
     given = {} if options.epochs is None else {"epochs": options.epochs}
     models = {
         model: gan_rec.fit(split, recommender=recommender, seeds=options.seeds, progress=False, **given | alpha)
@@ -53,11 +59,15 @@ def measure(name: str, recommender: str, options: Options) -> dict:
     }
     print(name, recommender, "trained", round(time.perf_counter() - start), flush=True)
     run, attacks = SimpleNamespace(models=models), {"noise": options.radius, "fgm": options.radius}
+    if options.months:
+        return _said({"months": by_month(run)}, start)
     shifts = natural_shifts(run, attacks=attacks, times=dataset if options.time else None)
-    print(shifts.differences.to_string(), flush=True)
-    small = compressed(run)
-    print(small.differences.to_string(), flush=True)
-    found = {"shifts": shifts, "compression": small}
+    return _said({"shifts": shifts, "compression": compressed(run)}, start)
+
+
+def _said(found: dict, start: float) -> dict:
+    """Tables as JSON holds them, and what they took."""
+    print(*(each.differences.to_string() for each in found.values()), sep="\n", flush=True)
     return {
         part: {table: json.loads(getattr(each, table).to_json(orient="records", double_precision=15))
                for table in ("rows", "differences")}
@@ -69,7 +79,9 @@ def tables(path: Path) -> list[str]:
     """What has been measured, as Markdown."""
     lines = []
     for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-        for part, about in {"shifts": ("shift", "strength"), "compression": ("kind", "strength", "attack")}.items():
+        for part, about in PARTS.items():
+            if part not in line:
+                continue
             header = (f"{line['dataset']}, {line['recommender']}: {part}", "adversarial", "twin", "difference",
                       "95% over seeds", "p (Holm)")  # fmt: skip
             lines += [*markdown(header, [_row(row, about) for row in line[part]["differences"]]), ""]

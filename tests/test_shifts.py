@@ -1,5 +1,6 @@
 """Natural shifts: what is drawn, what is ranked, and what both models then make of it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -15,7 +16,7 @@ from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation
 from gan_rec.experiments.cells import Cell, compare_cells
-from gan_rec.experiments.natural import natural_shifts, shifts_text, with_times
+from gan_rec.experiments.natural import by_month, natural_shifts, shifts_text, with_times
 from gan_rec.experiments.settings import DataOptions
 from gan_rec.recommenders import Autoencoder, MatrixFactorization, Mix
 from gan_rec.recommenders.baselines.tables import Factors, ItemWeights
@@ -151,6 +152,28 @@ def test_only_data_with_times_can_be_cut_in_time(tmp_path):
         for name in ("with", "without")
     }
     assert found["with"].name == "with.csv" and found["without"] is None
+
+
+def test_months_are_those_of_the_pairs_and_users_without_a_history_do_not_count():
+    day = 24 * 3600
+    pairs = [(u, (u + j) % 9, 10**9 + 10 * u + j) for u in range(8) for j in range(4)]  # in September 2001
+    pairs += [(u, (u + 5) % 9, 10**9 + 45 * day + u) for u in range(9)]  # in October
+    pairs.append((8, 1, 10**9 + 80 * day))  # in November
+    users, items, times = map(np.array, zip(*pairs, strict=True))
+    whole = replace(interactions(list(zip(users, items, strict=True)), 9, 9), times=times)
+    cut = gan_rec.split(Dataset("in time", {"all": whole}, notes=(), terms=None, sha256="0" * 64), "temporal")
+    models = {name: gan_rec.fit(cut, recommender="mf", progress=False, dim=2, epochs=1, select_on="R@3", seeds=2)
+              for name in ("adversarial", "twin")}  # fmt: skip
+    found = by_month(SimpleNamespace(models=models), k=3, least=2).differences
+    assert list(found["month"]) == ["2001-10"] and list(found["age"]) == [0], "validation ends there"
+    assert found["users"][0] == 6, "of the 7 of October that are test one has no history"
+    with pytest.raises(UserError, match="no month of the test part has 7 users"):
+        by_month(SimpleNamespace(models=models), k=3, least=7)
+
+
+def test_without_times_there_are_no_months(small_run):
+    with pytest.raises(UserError, match="months need the times"):
+        by_month(small_run)
 
 
 @pytest.mark.long

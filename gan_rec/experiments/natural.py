@@ -1,5 +1,6 @@
 """Natural shifts beside adversarial ones: what becomes of both models of a run when the data change by themselves."""
 
+import numpy as np
 import pandas as pd
 
 from gan_rec import data
@@ -19,6 +20,7 @@ STRENGTHS = {
     "new users": (10, 5, 2),
     "popularity": (10, 3, 1),
 }
+_SECONDS = (1e8, 1e10)  # since 1970, of what can be times of interactions
 _CHANGES = {"drops": shifts.drop, "misclicks": shifts.misclick, "new users": shifts.only}
 
 
@@ -145,6 +147,44 @@ def _in_time(models: dict[str, Fitted], dataset: Dataset, k: int) -> list[Cell]:
         for name, truth in truths.items():
             found[name][model] = evaluate_ranking(weights, mask, truth, (k,), side=fitted.side)
     return [Cell(_about(name, 0.2), each) for name, each in found.items()]
+
+
+def by_month(run, *, k: int = 20, least: int = 20) -> Compared:
+    """Measure both models on the test part of a split in time, month by month: how they age, and whether alike.
+
+    Users without a history are left out, as all models can only guess for them.
+
+    Args:
+        run: as for `natural_shifts`, trained on a split in time.
+        k: cut-off of NDCG.
+        least: users that a month must have to count.
+
+    Returns:
+        A row for each calendar month (UTC; "month" is YYYY-MM, "age" counts months since training data end), model and
+        seed; and the differences with their tests.
+
+    Raises:
+        UserError: the test part has no times in seconds since 1970, or no month has as many users.
+    """
+    some = run.models["adversarial"]
+    known, truth = some.split.train_and_valid(), some.split.open_test()
+    if truth.times is None or not (_SECONDS[0] < truth.times.min() and truth.times.max() < _SECONDS[1]):
+        raise UserError("months need the times of test pairs in seconds since 1970, which this split has not")
+    has = known.transposed().item_counts() > 0
+    month = truth.times.astype("datetime64[s]").astype("datetime64[M]")
+    last = known.times.max().astype("datetime64[s]").astype("datetime64[M]") if known.times is not None else month.min()
+    mask, cells = to_device(known), []
+    for each in np.unique(month):
+        part = shifts.of_users(truth.select(month == each), has)
+        if len(np.unique(part.users)) >= least:
+            found = {
+                name: evaluate_ranking(run.models[name].weights.final.recommender, mask, part, (k,), side=some.side)
+                for name in MODELS
+            }
+            cells.append(Cell({"month": str(each), "age": int((each - last).astype(int))}, found))
+    if not cells:
+        raise UserError(f"no month of the test part has {least} users with a history")
+    return compare_cells(cells, f"NDCG@{k}", some.settings.seed_list)
 
 
 def shifts_text(found: Compared) -> str:
