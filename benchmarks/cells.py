@@ -16,7 +16,9 @@ def decimals(value: float, digits: int = 4, sign: str = "") -> str:
 
 
 def with_interval(found: dict, digits: int = 4) -> str:
-    """Mean ± half of the 95% interval."""
+    """Mean ± half of the 95% interval, which what has no randomness lacks."""
+    if found["ci95"] is None:
+        return decimals(found["mean"], digits)
     half = decimals(found["ci95"][1] - found["mean"], digits)
     return f"{decimals(found['mean'], digits)} ± {half}"
 

@@ -1,4 +1,4 @@
-"""A line of JSON for what was measured: to stdout and, if one is given, to the end of a file."""
+"""Lines of JSON for what was measured: to stdout and, if one is given, to the end of a file, and back."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,11 @@ def tell(line: dict[str, Any], output: Path | None) -> None:
     if output is not None:
         with open(output, "a", encoding="utf-8") as file:
             file.write(text + "\n")
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file."""
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
 
 
 def made_with() -> dict[str, Any]:

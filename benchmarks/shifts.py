@@ -88,6 +88,28 @@ def tables(path: Path) -> list[str]:
     return lines
 
 
+def months(lines: list[dict]) -> list[str]:
+    """Both models month by month after a split in time; the last measurement of each data set."""
+    last = {(line["dataset"], line["recommender"]): line for line in lines if "months" in line}
+    rows = [
+        [name, f"`{recommender}`", row["month"], f"{row['users']}", *_row(row, ("month",))[1:]]
+        for (name, recommender), line in last.items()
+        for row in line["months"]["differences"]
+    ]
+    header = (
+        "data",
+        "recommender",
+        "month",
+        "users",
+        "adversarial, NDCG@20",
+        "twin",
+        "difference",
+        "95% over seeds",
+        "p (Holm)",
+    )
+    return markdown(header, rows)
+
+
 def _row(row: dict, about: tuple[str, ...]) -> list[str]:
     name = " ".join(f"{row[column]:g}" if isinstance(row[column], float) else str(row[column]) for column in about)
     name += f" {row['radius']:g}" if row.get("radius") else ""

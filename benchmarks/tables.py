@@ -8,18 +8,22 @@ counts. To add a table, write a function that returns its lines, and name it in 
 """
 
 import argparse
-import json
 import re
 from functools import partial
 from pathlib import Path
 
 import explanations
 import map_table
+import multimodal
 import numpy as np
 import robustness_tables
+import sequences
+import shifts
+import social
 import speed_tables
 import text_evasion
 from cells import decimals, markdown, paired, percent, with_interval
+from lines import kept
 
 from gan_rec.evaluation.significance import holm, summary
 
@@ -30,7 +34,7 @@ _REGION = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def read(name: str) -> list[dict]:
     """The lines of a file of benchmarks/results."""
-    return [json.loads(line) for line in (RESULTS / name).read_text(encoding="utf-8").splitlines()]
+    return kept(RESULTS / name)
 
 
 def apr(dataset: str) -> list[str]:
@@ -281,6 +285,8 @@ def _of_speed(name: str) -> list[str]:
 TABLES = {
     "leaderboard": lambda: leaderboard("cfgan-ml100k"),
     "ahead": lambda: ahead("cfgan-ml100k"),
+    "coat": lambda: leaderboard("coat-unbiased"),
+    "months": lambda: shifts.months(read("shifts.jsonl")),
     "leaderboard-1m": lambda: leaderboard("ml-1m"),
     "ahead-1m": lambda: ahead("ml-1m"),
     "flagship": flagship,
@@ -300,6 +306,11 @@ TABLES = {
     "poisoning": lambda: robustness_tables.poisoning(read("poisoning.jsonl")),
     "explanations": lambda: explanations.table(read("explanations.jsonl")),
     "text-evasion": lambda: text_evasion.table(read("text_evasion.jsonl")[-1]["models"]),
+    "sequences": lambda: sequences.table(read("sequences.jsonl")),
+    "paths": lambda: sequences.table_of_paths(read("sequences.jsonl")),
+    "trust": lambda: social.table(read("social.jsonl"), "trust"),
+    "friends": lambda: social.table(read("social.jsonl"), "friends"),
+    "multimodal": lambda: multimodal.table(read("multimodal.jsonl")),
     "detection": lambda: robustness_tables.detection(read("detection.jsonl")),
     **{name: partial(_of_speed, name) for name in speed_tables.TABLES},
 }

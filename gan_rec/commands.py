@@ -13,6 +13,7 @@ from gan_rec.errors import UserError
 from gan_rec.experiments.checks import check_cutoffs_apply
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
 from gan_rec.explain_command import Explain
+from gan_rec.inspect_command import Inspect
 from gan_rec.laboratory import Attack, Harden
 from gan_rec.searches import Compare, Tune, new_directory, stopped
 
@@ -67,6 +68,9 @@ class Train:
     """Cut-offs of the metrics."""
     out: Path | None = None
     """The run directory, new or empty (default: a new one under runs/)."""
+    preset: Literal["shop", "content", "social", "friends", "sequence", "multimodal", "shift"] | None = None
+    """A scenario to begin with: data, players and a size that two cores train in minutes; options given beside it
+    win."""
     config: Path | None = None
     """A run's config.json to repeat; options given beside it win."""
     resume: bool = False
@@ -105,6 +109,9 @@ class Train:
         given = [f.name for f in fields(self.text) if getattr(self.text, f.name) != getattr(TextOptions(), f.name)]
         if self.task != "labels" and given:
             raise UserError(f"{', '.join(given)}: only --task labels has such options, this is --task {self.task}")
+        beside = [name for name in ("item_features", "links", "people") if getattr(self.data, name)]
+        if self.task != "ranking" and beside:
+            raise UserError(f"{', '.join(beside)}: only --task ranking has such options, this is --task {self.task}")
         check_cutoffs_apply(self.task, self.k != DEFAULT_KS)
         if self.task != "ranking":
             from gan_rec.experiments.label_run import train_labels
@@ -124,19 +131,28 @@ class Train:
 
     def configured(self) -> "Train | None":
         """The defaults that a configuration gives, if there is one to read."""
+        config = self._config()
+        if config is None:
+            return None
+        return replace(
+            self, task=config.task, data=config.data, settings=config.settings, k=config.ks, text=config.text
+        )
+
+    def _config(self):
         from gan_rec.experiments.config import read_config
+        from gan_rec.experiments.presets import preset
 
         path = self.config
+        if self.preset is not None:
+            if path is not None:
+                raise UserError(f"--preset {self.preset} and --config {path} are two beginnings; give one of them")
+            if not self.resume:
+                return preset(self.preset)
         if path is None and self.resume:
             path = self._directory() / "config.json"
             if not path.exists():
                 raise UserError(f"nothing to resume: there is no {path}")
-        if path is None:
-            return None
-        config = read_config(path)
-        return replace(
-            self, task=config.task, data=config.data, settings=config.settings, k=config.ks, text=config.text
-        )
+        return None if path is None else read_config(path)
 
     def _directory(self) -> Path:
         if self.out is not None:
@@ -202,6 +218,7 @@ class Recommend:
         from gan_rec.experiments.fitting import recommend
         from gan_rec.experiments.run import open_run
         from gan_rec.experiments.tables import recommendations_text
+        from gan_rec.experiments.titles import titles_of
         from gan_rec.files import write_text, writing
 
         if self.all == (self.users is not None):
@@ -211,12 +228,15 @@ class Recommend:
                 raise UserError(
                     "model, seed_index and fold are options of a run; an exported file holds one recommender"
                 )
-            artefact = load_artefact(self.run_directory)
+            artefact, titles = load_artefact(self.run_directory), None
             found = artefact.recommend(self.users, self.k, memory=self.memory)
         else:
-            model = open_run(self.run_directory, self.fold).models[self.model]
+            run = open_run(self.run_directory, self.fold)
+            model = run.models[self.model]
             found = recommend(model, self.users, self.k, seed_index=self.seed_index, memory=self.memory)
-        text = recommendations_text(found, self.format)
+            titles = titles_of(run, model.split) if self.format == "table" else None
+            titles = titles and dict(zip(model.split.train.item_ids.tolist(), titles, strict=True))
+        text = recommendations_text(found, self.format, titles)
         if self.output is None:
             sys.stdout.write(text)
             return
@@ -313,5 +333,5 @@ class Plan:
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
     "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack, "harden": Harden, "detect": Detect,
-    "explain": Explain,
+    "explain": Explain, "inspect": Inspect,
 }  # fmt: skip

@@ -1,6 +1,5 @@
 """The command that explains: its options as a typed dataclass."""
 
-import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +70,11 @@ class Explain:
 
     def _run(self) -> None:
         from gan_rec.experiments.run import open_run
+        from gan_rec.experiments.titles import titles_of
 
         run = open_run(self.run_directory, self.fold)
         fitted = run.models[self.model]
-        explanation = None if self.user is None else self._explain(fitted, _titles(run, fitted.split))
+        explanation = None if self.user is None else self._explain(fitted, titles_of(run, fitted.split))
         found = self._measure(fitted) if self.faithfulness else None
         if self.output is not None:
             _draw(self.output, (found if explanation is None else explanation).plot())
@@ -105,23 +105,6 @@ class Explain:
     @property
     def _method(self) -> str | None:
         return None if self.method == "auto" else self.method
-
-
-def _titles(run, split) -> tuple[str, ...] | None:
-    """Texts of the items: those that the run has read, or that its named data set brings and that can be had."""
-    if split.item_texts is not None:
-        return split.item_texts
-    from dataclasses import replace
-
-    import numpy as np
-
-    from gan_rec.experiments.reading import load
-
-    with contextlib.suppress(UserError, OSError):
-        dataset = load(replace(run.options, item_text=True))
-        if np.array_equal(next(iter(dataset.parts.values())).item_ids, split.train.item_ids):
-            return dataset.item_texts
-    return None
 
 
 def _draw(path: Path, figure) -> None:

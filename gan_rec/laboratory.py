@@ -25,8 +25,8 @@ class Attack:
     the goal), generator (trained anew against each)."""
     radii: tuple[float, ...] | None = None
     """Radii, relative to the length of the rows (default: up to where pgd costs the twin half of its metric)."""
-    rows: Literal["both", "users", "items"] = "both"
-    """Which rows move."""
+    rows: Literal["both", "users", "items", "features"] = "both"
+    """Which rows move; features: those of items, of recommenders that make rows of them."""
     goal: Literal["list", "loss"] = "list"
     """What attacks raise: the cross-entropy of the model's own list (list), or the training loss."""
     on: str = "test"

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 _TINY = 1e-12
 _NO_CANDIDATE = -1e9  # the score of an item that takes no part; finite, for a part of the catalogue may have no other
@@ -119,6 +119,53 @@ def softmax_of_chunks(
     n = jnp.sum(n, axis=0)
     rows = _likelihood(jax.nn.logsumexp(log_normalisers, axis=0), jnp.sum(found, axis=0), n)
     return rows, softmax_weights(n[:, None])
+
+
+_POSITIONS = 128  # whose scores of the catalogue are in memory at a time: few enough for the caches of a CPU
+
+
+@jax.custom_vjp
+def softmax_of_next(
+    states: Float[Array, "N D"], items: Float[Array, "I D"], targets: Int[Array, " N"], weights: Float[Array, " N"]
+) -> Float[Array, ""]:
+    """Cross-entropy of one target for each of N states under a softmax of inner products with the whole catalogue.
+
+    The weighted mean over states, 0 where no state weighs anything. Scores are computed for some states at a time, and
+    their gradient in the same pass.
+    """
+    return _softmax_of_next(states, items, targets, weights)[0]
+
+
+def _softmax_of_next(states, items, targets, weights):
+    n, dim = states.shape
+    total = jnp.maximum(jnp.sum(weights), _TINY)
+
+    def cut(x):
+        x = jnp.pad(x, [(0, -n % _POSITIONS), *[(0, 0)] * (x.ndim - 1)])
+        return x.reshape(-1, _POSITIONS, *x.shape[1:])
+
+    def of_some(slope, some):
+        states, targets, weights = some
+        scores = states @ items.T
+        best = jnp.max(scores, axis=1, keepdims=True)
+        exp = jnp.exp(scores - best)
+        normaliser = jnp.sum(exp, axis=1, keepdims=True)
+        # The part of the gradient that comes from the normaliser; that of the targets follows.
+        chances = exp * (weights[:, None] / (total * normaliser))
+        loss = best[:, 0] + jnp.log(normaliser[:, 0]) - jnp.sum(states * items[targets], axis=1)
+        return slope + chances.T @ states, (loss, chances @ items)
+
+    slope, (rows, own) = jax.lax.scan(of_some, jnp.zeros_like(items), (cut(states), cut(targets), cut(weights)))
+    share = (weights / total)[:, None]
+    own = own.reshape(-1, dim)[:n] - share * items[targets]
+    return jnp.sum(rows.reshape(-1)[:n] * share[:, 0]), (own, slope.at[targets].add(-share * states))
+
+
+def _softmax_of_next_backward(gradients, cotangent):
+    return *(cotangent * gradient for gradient in gradients), None, None
+
+
+softmax_of_next.defvjp(_softmax_of_next, _softmax_of_next_backward)
 
 
 def worst_case(rows: Float[Array, " B"], weights: Float[Array, " B"], radius: Float[Array, ""] | float):

@@ -40,8 +40,9 @@ class Tune:
     """Search the values of a model that do best on validation; the test part is not read."""
 
     model: str = "autoencoder"
-    """A baseline (popularity, item-knn, user-knn, rp3beta, pure-svd, ease, edlae, slim, ials), a recommender (mf,
-    autoencoder, mix, mult-vae, lightgcn), or RECOMMENDER+ADVERSARY of game embedding, as autoencoder+fgm."""
+    """A baseline (popularity, item-knn, user-knn, rp3beta, pure-svd, ease, edlae, slim, ials; of people
+    common-neighbours, adamic-adar), a recommender (mf, autoencoder, mix, mult-vae, lightgcn, social-lightgcn,
+    multimodal), or RECOMMENDER+ADVERSARY of game embedding, as autoencoder+fgm."""
     data: DataOptions = field(default_factory=DataOptions)
     options: SearchOptions = field(default_factory=SearchOptions)
     study: Path | None = None

@@ -12,8 +12,12 @@ from flax import nnx
 from gan_rec.data.ratings import RatedPairs
 from gan_rec.data.samples import EncodedTexts, to_samples
 from gan_rec.data.sampling import to_device
+from gan_rec.data.side import SideInformation
 from gan_rec.experiments import players
+from gan_rec.experiments.beside import beside_pairs
 from gan_rec.experiments.settings import Settings
+from gan_rec.games import next_item
+from gan_rec.games.batches import Positions
 from gan_rec.games.irgan import draw_items
 from gan_rec.games.joint import penalty
 from gan_rec.language.bert import Bert, BertConfig
@@ -26,11 +30,17 @@ N_USERS, N_ITEMS = 14, 9  # more users than items: an id that is no item must do
 KEY = jax.random.key(7)
 WEIGHT = 0.3  # not a half, at which swapped terms would weigh the same
 
+_RNG = np.random.default_rng(3)
+SIDE = SideInformation(
+    {name: _RNG.random((N_ITEMS, size), np.float32) for name, size in (("sound", 3), ("look", 2))},
+    np.array([[0, 1], [1, 0], [2, 13], [5, 7], [7, 0]], np.int32),
+)
+
 
 def pairs():
     rng = np.random.default_rng(1)
     likes = [(u, i) for u in range(N_USERS) for i in range(N_ITEMS) if rng.random() < 0.4 or i == u % N_ITEMS]
-    return interactions(likes, N_USERS, N_ITEMS)
+    return replace(interactions(likes, N_USERS, N_ITEMS), times=rng.permutation(len(likes)))
 
 
 def build(game, recommender, adversary=None, **options):
@@ -56,9 +66,10 @@ def build(game, recommender, adversary=None, **options):
 def ranking_case(settings):
     """Makers of both players, and the data."""
     vectors = TextVectors(np.random.default_rng(0).standard_normal((N_ITEMS, 4)))
+    beside = beside_pairs(settings, SIDE)
     makers = (
-        players.make_recommender(settings, N_USERS, N_ITEMS, vectors),
-        players.make_adversary(settings, N_USERS, N_ITEMS),
+        players.make_recommender(settings, N_USERS, N_ITEMS, vectors, beside=beside),
+        players.make_adversary(settings, N_USERS, N_ITEMS, beside),
     )
     return makers, to_device(pairs().transposed() if settings.side == "item" else pairs())
 
@@ -342,9 +353,31 @@ _PAIR = {
 }
 
 
+def _positions_loss(case, users, items):
+    """The loss of each position that something follows."""
+    batch, n, total = case.batch, len(case.batch.targets), []
+    if case.settings.attacked == "inputs":
+        users = next_item.encode(case.model, users, batch, batch.key)
+    for user, target, counts in zip(np.asarray(users, float), np.asarray(batch.targets), batch.weights, strict=True):
+        if batch.items is None:
+            scores = np.asarray(items, float) @ user
+            own = np.log(np.exp(scores).sum()) - scores[target]
+        else:
+            others = [k for k in range(n, len(batch.items)) if batch.items[k] != target]
+            scores = np.asarray(items[jnp.array(others)], float) @ user
+            own = _PAIR[case.settings.loss](float(np.asarray(items[len(total)], float) @ user), scores)
+        total.append(float(counts) * own)
+    return np.sum(total) / max(float(np.sum(batch.weights)), 1.0)
+
+
 def _rows_loss(case, users, items):
+    if isinstance(case.batch, Positions):
+        return _positions_loss(case, users, items)
     batch, users, items = case.batch, np.asarray(users, float), np.asarray(items, float)
     name = case.settings.loss
+    if case.settings.under_attack == "features":
+        listed = None if items.ndim == 2 else batch.items
+        items = np.asarray(case.model.read(jnp.asarray(items, jnp.float32), listed), float)
     if name == "softmax":
         return _softmax_loss(np.array([[u @ i for i in items] for u in users]), batch)
     total = []

@@ -37,12 +37,11 @@ def test_recommenders_have_the_options_of_the_table(name):
     cls = gan_rec.recommenders.RECOMMENDERS[name]
     signatures = [inspect.signature(c.__init__).parameters for c in cls.__mro__ if "__init__" in vars(c)]
     defaults = {n: p.default for parameters in signatures for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    # Of texts: what reads them, and what is made of them before a recommender is.
-    read = ("encoder", "components", "pooling", "trainable", "longest")
+    # Of texts: what reads them, and what is made of them before a recommender is; of sequences what the game takes.
+    read = ("encoder", "components", "pooling", "trainable", "longest", "attacked")
     own = {n: v for n, v in choices.RECOMMENDERS[name].options.items() if n not in read}
-    assert {
-        n: v for n, v in defaults.items() if n not in ("rngs", "vectors", "features", "scored", "multiple", *read)
-    } == own
+    given = ("rngs", "vectors", "modalities", "links", "features", "scored", "multiple", *read)
+    assert {n: v for n, v in defaults.items() if n not in given} == own
 
 
 @pytest.mark.parametrize("name", choices.GAMES)

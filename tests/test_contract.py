@@ -10,11 +10,15 @@ import pytest
 
 from gan_rec.experiments import choices
 
-SMALL = {"noise": 3, "hidden": 4, "anchors": 5, "profile_length": 2}
+SMALL = {"noise": 3, "hidden": 4, "anchors": 5, "profile_length": 2, "modality_dim": 2}
 
 
 def _case(game, recommender, adversary, **options):
     sizes = {n: v for n, v in SMALL.items() if n in choices.ADVERSARIES[adversary]}
+    if recommender == "sasrec":
+        sizes |= {"heads": 1}  # of 5 units
+    if recommender == "multimodal":
+        sizes["modality_dim"] = SMALL["modality_dim"]
     if adversary == "gradient-generator":
         sizes["hidden"] = 8  # of 4 units all that are active may belong to users without a target
     return (game, recommender, adversary, tuple((sizes | options).items()))
@@ -38,6 +42,8 @@ def table():
     for recommender in networks_of("embedding"):
         for adversary in choices.GAMES["embedding"].adversaries:
             rows.append(_case("embedding", recommender, adversary, epsilon=0.3))
+        if "apr" not in choices.RECOMMENDERS[recommender].games:
+            continue
         for adversary in choices.GAMES["apr"].adversaries:
             rows.append(_case("apr", recommender, adversary, epsilon=0.3))
         if "cfgan" in choices.RECOMMENDERS[recommender].games:
@@ -52,6 +58,18 @@ def table():
     for adversary in ("generator", "fgm"):
         rows.append(_case("embedding", "autoencoder", adversary, epsilon=0.3, side="item"))
     rows.append(_case("embedding", "two-tower", "generator", epsilon=0.3, reads="text"))
+    for adversary in ("fgm", "generator", "vat"):
+        rows.append(_case("embedding", "sasrec", adversary, epsilon=0.3, attacked="inputs"))
+        rows.append(_case("embedding", "gru", adversary, epsilon=0.3, loss="softmax"))
+    for adversary in choices.ON_FEATURES:
+        fusion = "early" if adversary == "fgsm" else "late"
+        rows.append(_case("embedding", "multimodal", adversary, epsilon=0.3, under_attack="features", fusion=fusion))
+    rows.append(_case("embedding", "multimodal", "fgm", epsilon=0.3, under_attack="features", loss="bpr"))
+    rows.append(_case("apr", "multimodal", "pgd", epsilon=0.3, under_attack="features"))
+    rows.append(_case("embedding", "two-tower", "fgm", epsilon=0.3, under_attack="features"))
+    # A tower's bias cancels from differences of scores: bpr has no gradient for it.
+    rows.append(_case("embedding", "hybrid", "fgm", epsilon=0.3, under_attack="features", loss="bce"))
+    rows.append(_case("embedding", "social-lightgcn", "fgm", epsilon=0.3, spread="joint", link_penalty=0.1))
     for adversary in choices.GAMES["text"].adversaries:
         rows.append(_case("text", "text-classifier", adversary, epsilon=0.3, head=(6, 4)))
     rows.append(_case("text", "text-classifier", "fgm", epsilon=0.3, head=(6,), feeding="alternate"))
@@ -85,7 +103,12 @@ def _again(row, earlier):
     if (game, recommender) == ("embedding", "mf"):
         return not {"norm", "loss"}.isdisjoint(dict(options))
     another = game in ("apr", "hard-negative", "advinfonce", "irgan") and recommender != "mf"
-    more = ("tuned-text-classifier", "mult-vae", "lightgcn", "two-tower", "hybrid")
+    if "under_attack" in dict(options):
+        return (recommender, adversary) != ("multimodal", "fgm") or "loss" in dict(options)
+    more = (
+        "tuned-text-classifier", "mult-vae", "lightgcn", "social-lightgcn", "multimodal", "two-tower", "hybrid",
+        "sasrec", "gru",
+    )  # fmt: skip
     return another or (game, recommender) in earlier or recommender in more
 
 

@@ -66,6 +66,14 @@ def test_size_chooses_the_path(monkeypatch):
     assert Graph(KNOWN).matrix is None
 
 
+def test_density_chooses_the_path(monkeypatch):
+    """30 entries, and room for 13 pairs."""
+    monkeypatch.setattr(graph, "_SPARSEST", 3)
+    assert Graph(KNOWN).matrix is not None
+    monkeypatch.setattr(graph, "_SPARSEST", 2)
+    assert Graph(KNOWN).matrix is None
+
+
 def test_it_has_no_rows_off_the_graph():
     """Rows that nobody has propagated must not pass for its own."""
     assert not hasattr(model(), "users") and not hasattr(model(), "items")

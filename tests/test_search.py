@@ -73,7 +73,7 @@ def test_defaults_lie_in_the_space(name, small_split):
     assert set(space) == set(defaults)
     for option, part in space.items():
         assert defaults[option] == part.nearest(untuned(each, option))
-    if name != "popularity":
+    if name not in ("popularity", "common-neighbours", "adamic-adar"):
         assert space
 
 

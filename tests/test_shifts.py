@@ -17,7 +17,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import Evaluation
 from gan_rec.experiments.cells import Cell, compare_cells
 from gan_rec.experiments.natural import by_month, natural_shifts, shifts_text, with_times
-from gan_rec.experiments.settings import DataOptions
+from gan_rec.experiments.settings import DataOptions, Settings
 from gan_rec.recommenders import Autoencoder, MatrixFactorization, Mix
 from gan_rec.recommenders.baselines.tables import Factors, ItemWeights
 from gan_rec.robustness import shifts
@@ -147,10 +147,10 @@ def test_only_data_with_times_can_be_cut_in_time(tmp_path):
     for name, columns in {"with": "user,item,timestamp", "without": "user,item"}.items():
         lines = (",".join(map(str, pair[: columns.count(",") + 1])) for pair in pairs)
         (tmp_path / f"{name}.csv").write_text("\n".join([columns, *lines]))
-    found = {
-        name: with_times(SimpleNamespace(options=DataOptions(dataset=str(tmp_path / f"{name}.csv")), settings=None))
-        for name in ("with", "without")
-    }
+    found, settings = {}, Settings(recommender="mf").resolved()
+    for name in ("with", "without"):
+        options = DataOptions(dataset=str(tmp_path / f"{name}.csv"))
+        found[name] = with_times(SimpleNamespace(options=options, settings=settings))
     assert found["with"].name == "with.csv" and found["without"] is None
 
 

@@ -1,7 +1,7 @@
 """Attacks without parameters. Called like any adversary: `attack(loss, users, items, key, ball)`.
 
 `loss(users, items)` is what the attack raises. Inside a game it is a `gan_rec.games.rows.RowLoss`, which also knows the
-gradient at the clean rows and the score distributions.
+gradient at the clean rows and the score distributions. What stands for items may be features, whose size E is not D.
 """
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from gan_rec.adversaries.ball import Ball
 
 
-def gradient_at(loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"]) -> tuple:
+def gradient_at(loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"]) -> tuple:
     """Gradient of the loss at the clean rows, which the game may have computed already."""
     known = getattr(loss, "known_gradient", None)
     return jax.grad(loss, argnums=(0, 1))(users, items) if known is None else known
@@ -61,7 +61,7 @@ class FGM(nnx.Module):
 
     bounded = True  # every row ends on the sphere by construction
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key, ball: Ball):
         """Return rows moved along the gradient; rows without gradient stay."""
         return ball.step((users, items), gradient_at(loss, users, items))
 
@@ -75,7 +75,7 @@ class FGSM(nnx.Module):
 
     bounded = True  # as long as the radius, in either norm
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key, ball: Ball):
         """Return rows moved by the signs of the gradient."""
         return Ball(ball.users, ball.items, "linf").step((users, items), gradient_at(loss, users, items))
 
@@ -94,7 +94,7 @@ class PGD(nnx.Module):
     def __init__(self, attack_steps: int = 5):
         self.attack_steps = attack_steps
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key, ball: Ball):
         """Return the rows after the last step."""
         rows = (users, items)
         fraction = 2.5 / self.attack_steps
@@ -129,7 +129,7 @@ class VAT(nnx.Module):
     def __init__(self, attack_steps: int = 1, xi: float = 0.01, virtual: bool = True):
         self.attack_steps, self.xi, self.virtual = attack_steps, xi, virtual
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key, ball: Ball):
         """Return rows moved along the directions found. `loss` must know `divergence`."""
         rows = (users, items)
         probe = Ball(self.xi, self.xi)
@@ -154,7 +154,7 @@ class Free(nnx.Module):
     bounded = True  # every row ends on the sphere by construction
     reuses = True
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key, ball: Ball):
         """Return rows moved along the gradient."""
         return ball.step((users, items), gradient_at(loss, users, items))
 

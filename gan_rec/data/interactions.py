@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from gan_rec.data.side import SideInformation
+
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one truth value
 class Interactions:
@@ -115,6 +117,7 @@ class Dataset:
     default_split: str | None = None  # what the data set's source uses
     times_are_places: bool = False  # times order the pairs of one user, and cannot be compared between users
     item_texts: tuple[str, ...] | None = None  # a text for each of the I items, "" where there is none
+    side_information: SideInformation | None = None
 
     @property
     def n_users(self) -> int:
@@ -151,13 +154,16 @@ class Split:
     _test: Interactions = field(repr=False)
     notes: tuple[str, ...] = ()
     item_texts: tuple[str, ...] | None = field(default=None, repr=False)
+    side_information: SideInformation | None = field(default=None, repr=False)
 
     @property
     def sha256(self) -> str:
-        """Digest of all three parts, and of the items' texts where there are some."""
+        """Digest of all three parts, and of the items' texts and the side information where there are some."""
         digest = hashlib.sha256("".join(p.sha256() for p in (self.train, self.valid, self._test)).encode())
         if self.item_texts is not None:
             digest.update("".join(f"{text}\0" for text in self.item_texts).encode())
+        if self.side_information:
+            digest.update(self.side_information.sha256.encode())
         return digest.hexdigest()
 
     @property

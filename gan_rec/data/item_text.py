@@ -29,8 +29,8 @@ def read_item_texts(
     Raises:
         UserError: the file cannot be read, has no such column, or none of its ids is an item's.
     """
-    frame = _read(path)
-    column = _id_column(path, list(frame), id_column)
+    frame = read_columns(path, "item texts")
+    column = id_column_of(path, list(frame), id_column)
     ids = frame.pop(column)
     again = ids.duplicated()
     texts = dict(zip(ids[~again], _joined(frame[~again]), strict=True))
@@ -53,7 +53,12 @@ def read_item_texts(
     return tuple(texts.get(item, "") for item in wanted), notes
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_columns(path: Path, what: str) -> pd.DataFrame:
+    """A CSV or TSV file in UTF-8 with a header, all as text.
+
+    Raises:
+        UserError: the file cannot be read; the message says `what` was to be read.
+    """
     try:
         with open(path, encoding="utf-8-sig") as file:
             tabs = "\t" in file.readline()
@@ -69,17 +74,20 @@ def _read(path: Path) -> pd.DataFrame:
             f"{path} has rows with more fields than its header; a text that contains a comma needs quotation marks"
         ) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"cannot read item texts from {path}: it is no text in UTF-8 (nor may it be packed)") from error
+        raise UserError(f"cannot read {what} from {path}: it is no text in UTF-8 (nor may it be packed)") from error
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(
-            f"cannot read item texts from {path}: {why}; a CSV or TSV file with a header is needed"
-        ) from error
+        raise UserError(f"cannot read {what} from {path}: {why}; a CSV or TSV file with a header is needed") from error
     frame.columns = [name.split(":")[0].strip() for name in frame.columns]
     return frame
 
 
-def _id_column(path: Path, columns: Sequence[str], given: str | None) -> str:
+def id_column_of(path: Path, columns: Sequence[str], given: str | None) -> str:
+    """The column of ids.
+
+    Raises:
+        UserError: there is no other column.
+    """
     if len(columns) < 2:
         raise UserError(f"{path.name} has the column {', '.join(columns)} only; ids of items and a text are needed")
     if given is not None and given in columns:

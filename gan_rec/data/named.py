@@ -30,6 +30,9 @@ class NamedDataset:
     pins: dict[str, str] = field(default_factory=dict)  # file name -> sha256
     origins: tuple[dict, ...] = ()  # arguments of `fetch.Origin`, in the order of trying
     texts: dict | None = None  # the items' texts: "place" like those above and, if it can be fetched, "origin"
+    features: dict[str, str] = field(default_factory=dict)  # modality -> place of the items' features
+    links: str | None = None  # place of the links between users
+    people: bool = False  # whether its items are its users: who is to follow whom
 
 
 def _movielens(
@@ -126,17 +129,23 @@ _ALL = (
     NamedDataset(
         "filmtrust", "FilmTrust ratings (IJCAI 2013), random 95/5 split", 1508, 2071, 35_495,
         "cite the paper", "cite G. Guo, J. Zhang, N. Yorke-Smith, A Novel Bayesian Similarity Measure, IJCAI 2013",
-        places=("filmtrust",), parts=_TWO, flags=("split", "social"),
+        places=("filmtrust",), parts=_TWO, flags=("split", "social"), links="filmtrust/trust.txt",
     ),
     NamedDataset(
         "hetrec-lastfm", "Last.fm 2K listens (HetRec 2011)", 1892, 17_632, 92_834,
         "non-commercial", "non-commercial use; cite Last.fm and HetRec 2011",
-        places=("hetrec-lastfm/user_artists.dat",), flags=("social",),
+        places=("hetrec-lastfm/user_artists.dat",), flags=("social",), links="hetrec-lastfm/user_friends.dat",
+    ),
+    NamedDataset(
+        "hetrec-lastfm-friends", "Last.fm 2K friendships (HetRec 2011): whom to follow", 1892, 1892, 27_326,
+        "non-commercial", "non-commercial use; cite Last.fm and HetRec 2011",
+        places=("hetrec-lastfm/user_friends.dat",), flags=("social",), default_split="links", people=True,
     ),
     NamedDataset(
         "lfm2k", "Last.fm 2K with audio and text features, random split", 1858, 1425, 56_345,
         "non-commercial", "non-commercial use; cite Last.fm and HetRec 2011",
         places=("lfm2k-multimodal/lfm2k.inter",), parts=_THREE, flags=("split", "text", "audio"),
+        features={"audio": "lfm2k-multimodal/vggish.npy", "text": "lfm2k-multimodal/all-MiniLM-L6-v2.npy"},
     ),
     NamedDataset(
         "s3rec-beauty", "Amazon Beauty 5-core, in time order (S3-Rec, CIKM 2020)", 22_363, 12_101, 198_502,

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from gan_rec.data.bloom import BloomFilter
 from gan_rec.data.membership import Membership, membership
+from gan_rec.data.sequences import Sequences, in_order
 
 if TYPE_CHECKING:
     from gan_rec.data.interactions import Interactions
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["known", "users", "items", "n_pairs", "active", "n_active", "candidates"],
+    data_fields=["known", "users", "items", "n_pairs", "active", "n_active", "candidates", "order"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Positives:
     active: Int[Array, " U"]  # users with a pair; those past n_active are padding
     n_active: Int[Array, ""]
     candidates: Float[Array, " I"] | None = None  # 1 for items that can be had at all; None: all of them
+    order: Sequences | None = None  # of each user's items; None where no times are known
 
     @property
     def n_users(self) -> int:
@@ -73,6 +75,7 @@ def to_device(interactions: "Interactions", capacity: int | None = None) -> Posi
         active=jnp.asarray(np.pad(active, (0, interactions.n_users - len(active))).astype(np.int32)),
         n_active=jnp.asarray(len(active), jnp.int32),
         candidates=None if interactions.candidates is None else jnp.asarray(interactions.candidates, jnp.float32),
+        order=in_order(interactions, capacity),
     )
 
 
@@ -102,10 +105,17 @@ def sample_negatives(
             of the candidates are positives.
     """
     shape = (users.shape[0], k, tries)
-    candidates = _by_popularity(positives, shape, key) if sampling == "popularity" else _evenly(positives, shape, key)
+    candidates = draw_items(positives, shape, key, sampling)
     negative = ~positives.contains(jnp.broadcast_to(users[:, None, None], candidates.shape), candidates)
     first = jnp.where(jnp.any(negative, axis=-1), jnp.argmax(negative, axis=-1), tries - 1)
     return jnp.take_along_axis(candidates, first[:, :, None], axis=-1)[:, :, 0]
+
+
+def draw_items(
+    positives: Positives, shape: tuple[int, ...], key: PRNGKeyArray, sampling: str = "uniform"
+) -> Int[Array, "..."]:
+    """Items that can be had, "uniform" or by "popularity", see `sample_negatives`."""
+    return _by_popularity(positives, shape, key) if sampling == "popularity" else _evenly(positives, shape, key)
 
 
 def _evenly(positives: Positives, shape: tuple[int, ...], key: PRNGKeyArray) -> Int[Array, "..."]:

@@ -4,10 +4,11 @@ import difflib
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gan_rec.data.assemble import assemble
@@ -17,7 +18,10 @@ from gan_rec.data.interactions import Dataset
 from gan_rec.data.item_text import read_item_texts
 from gan_rec.data.named import NAMED, NamedDataset
 from gan_rec.data.parquet import parquet_files
+from gan_rec.data.people import as_people
+from gan_rec.data.plots import PLOTS, read_plots
 from gan_rec.data.read import part_of, read_interactions, table_of_frame
+from gan_rec.data.side import SideInformation, check_features, named_features, read_features, read_links
 from gan_rec.data.streamed import StreamedDataset, open_streamed
 from gan_rec.data.synthetic import synthetic
 from gan_rec.errors import UserError
@@ -35,6 +39,9 @@ def load(
     min_user: int = 1,
     min_item: int = 1,
     item_text: str | Path | bool | None = None,
+    item_features: str | Path | Sequence[str | Path] | Mapping[str, str | Path | np.ndarray] | bool | None = None,
+    links: str | Path | bool | None = None,
+    people: bool = False,
     buffer: int = 64,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset | StreamedDataset:
@@ -49,7 +56,12 @@ def load(
         user_column, item_column, rating_column, time_column: names of columns, where the header's are not understood.
         min_user, min_item: users and items with fewer interactions are left out.
         item_text: a CSV or TSV file with a header, ids of items and whatever else is to be their text; or True: the
-            texts that a named data set has. Without it there are none.
+            texts that a named data set has; or "ml-1m-text": plots of films by their titles, see
+            `gan_rec.data.plots`. Without it there are none.
+        item_features: files of items' features (see `gan_rec.data.side.read_features`), each a modality that has the
+            file's name; or modalities by name, files or arrays `[I, F]`; or True: those that a named data set has.
+        links: a file of links between users (see `gan_rec.data.side.read_links`); or True, as above.
+        people: items are users, as in data of who follows whom; see `gan_rec.data.people.as_people`.
         buffer: MiB of pairs that are held at a time of streamed interactions.
         say: called with a line before anything is fetched.
 
@@ -63,12 +75,19 @@ def load(
             raise UserError(f"{name} must be at least 1, got {value}")
     columns = Columns(user_column, item_column, rating_column, time_column)
     if not isinstance(dataset, pd.DataFrame) and is_streamed(dataset):
-        _refuse({"min_user": min_user > 1, "min_item": min_item > 1, "item_text": bool(item_text)}, dataset)
+        given = {"item_text": item_text, "item_features": item_features, "links": links, "people": people}
+        given = {name: value is not None and bool(len(value) if isinstance(value, Sized) else value)
+                 for name, value in given.items()}  # fmt: skip
+        _refuse({"min_user": min_user > 1, "min_item": min_item > 1} | given, dataset)
         folder = Path(dataset).expanduser().absolute()
         return open_streamed(folder, columns, positive_from=positive_from, buffer=buffer)
     options = {"positive_from": positive_from, "min_user": min_user, "min_item": min_item}
     loaded = _load(dataset, columns, options, say)
-    return _with_texts(loaded, dataset, item_text, item_column, say) if item_text else loaded
+    named = None if isinstance(dataset, pd.DataFrame) else NAMED.get(str(dataset))
+    if people or (named is not None and named.people):
+        loaded = as_people(loaded)
+    loaded = _with_texts(loaded, dataset, item_text, item_column, say) if item_text else loaded
+    return _with_side(loaded, named, item_features, links, item_column)
 
 
 def _refuse(given: dict[str, bool], dataset: str | Path) -> None:
@@ -99,9 +118,59 @@ def _load(dataset: str | Path | pd.DataFrame, columns: Columns, options: dict, s
 
 
 def _with_texts(loaded: Dataset, dataset, item_text: str | Path | bool, id_column: str | None, say) -> Dataset:
-    path = _texts_of(dataset, say) if item_text is True else Path(item_text).expanduser()
-    texts, notes = read_item_texts(path, next(iter(loaded.parts.values())).item_ids, id_column)
+    item_ids = next(iter(loaded.parts.values())).item_ids
+    if str(item_text) == PLOTS and not Path(PLOTS).exists():
+        texts, notes = _plots(dataset, item_ids, say)
+    else:
+        path = _texts_of(dataset, say) if item_text is True else Path(item_text).expanduser()
+        texts, notes = read_item_texts(path, item_ids, id_column)
     return replace(loaded, item_texts=texts, notes=(*loaded.notes, *notes))
+
+
+def _plots(dataset, item_ids, say) -> tuple[tuple[str, ...], list[str]]:
+    """By titles: the texts of the data set, or where it brings none its ids."""
+    folder = _find((PLOTS,))
+    if folder is None:
+        raise UserError(f"plots are not on this disk; {_expected(PLOTS)}")
+    named = None if isinstance(dataset, pd.DataFrame) else NAMED.get(str(dataset))
+    brings = named is not None and named.texts is not None
+    titles = read_item_texts(_texts_of(dataset, say), item_ids)[0] if brings else tuple(map(str, item_ids))
+    return read_plots(folder, titles)
+
+
+def _with_side(loaded: Dataset, named: NamedDataset | None, features, links, id_column: str | None) -> Dataset:
+    some, side, notes = next(iter(loaded.parts.values())), SideInformation(), []
+    if features is True:
+        features = {modality: _place(named, place) for modality, place in (named.features if named else {}).items()}
+        _check_brought(loaded, features, "item features", "item_features (--item-features)", "features")
+    if features:
+        found = {}
+        for name, given in named_features(features).items():
+            if isinstance(given, np.ndarray):
+                found[name] = check_features(given, some.item_ids, name)
+            else:
+                found[name], own = read_features(given, some.item_ids, id_column)
+                notes += own
+        side = replace(side, item_features=found)
+    if links is True:
+        links = named.links and _place(named, named.links) if named else None
+        _check_brought(loaded, links, "links between users", "links (--links)", "links")
+    if links:
+        found, own = read_links(Path(links).expanduser(), some.user_ids)
+        side, notes = replace(side, user_links=found), notes + own
+    return replace(loaded, side_information=side, notes=(*loaded.notes, *notes)) if side else loaded
+
+
+def _place(named: NamedDataset, place: str) -> Path:
+    if (path := _find((place,))) is None:
+        raise UserError(f"{Path(place).name} of {named.name} is not on this disk; {_expected(place)}")
+    return path
+
+
+def _check_brought(loaded: Dataset, found, what: str, option: str, name: str) -> None:
+    if not found:
+        brings = ", ".join(other for other, row in NAMED.items() if getattr(row, name))
+        raise UserError(f"{loaded.name} brings no {what} (named data sets that do: {brings}); give a file as {option}")
 
 
 def _texts_of(dataset: str | Path | pd.DataFrame, say) -> Path:

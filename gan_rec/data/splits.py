@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gan_rec.data.interactions import Dataset, Interactions, Split
+from gan_rec.data.people import is_of_people, link_numbers
 from gan_rec.data.streamed import StreamedDataset, refuse_streamed, split_streamed
 from gan_rec.data.text import count
 from gan_rec.errors import UserError
 
-METHODS = ("random", "leave-one-out", "temporal", "cold-items", "fixed")
+METHODS = ("random", "leave-one-out", "leave-five-out", "temporal", "cold-items", "links", "fixed")
 _FRACTION = {"cold-items": 0.1}  # of the items; of the other methods 0.2 of the interactions
 
 
@@ -34,11 +35,13 @@ def split(
     Args:
         dataset: what `gan_rec.load` returns.
         method: "random" (a part of every user's interactions), "leave-one-out" (the last of every user is test, the
-            one before it validation), "temporal" (the last part of all is test, the last part of the rest validation),
-            "cold-items" (some items are test with all that they have, others validation; only these are then ranked,
-            and for nobody is any of them in train) or "fixed" (as the data set brings it; without a validation part,
-            `valid_fraction` of every user's train interactions). None: fixed if it brings one, else what its source
-            uses, else random.
+            one before it validation), "leave-five-out" (of users with 8 interactions or more the last five are test, of
+            those with 13 or more the five before them validation), "temporal" (the last part of all is test, the last
+            part of the rest validation), "cold-items" (some items are test with all that they have, others validation;
+            only these are then ranked, and for nobody is any of them in train), "links" (of people: a part of all
+            links, both directions of each in one part) or "fixed" (as the data set brings it; without a validation
+            part, `valid_fraction` of every user's train interactions). None: fixed if it brings one, else what its
+            source uses, else random.
         test_fraction: part of the interactions that is test, of cold-items part of the items. None: 0.2, of cold-items
             0.1.
         valid_fraction: part of what is left that is validation. None: the same.
@@ -127,7 +130,7 @@ def _whole(dataset: Dataset, method: str, parts: tuple[Interactions, ...], notes
     for name, part in zip(("train", "validation", "test"), parts, strict=True):
         if len(part) == 0:
             raise UserError(f"the {method} split of {dataset.name} leaves no {name} interaction: there are too few")
-    return Split(dataset.name, method, *parts, tuple(notes), dataset.item_texts)
+    return Split(dataset.name, method, *parts, tuple(notes), dataset.item_texts, dataset.side_information)
 
 
 def _random(dataset: Dataset, fractions: _Fractions, rng, notes):
@@ -148,14 +151,25 @@ def _fixed(dataset: Dataset, fractions: _Fractions, rng, notes):
 
 
 def _leave_one_out(dataset: Dataset, fractions: _Fractions, rng, notes):
+    # Users with one interaction keep it for training, those with two have no validation item.
+    return _leave_last(dataset, 1, 1, rng, notes)
+
+
+def _leave_five_out(dataset: Dataset, fractions: _Fractions, rng, notes):
+    if dataset.parts["all"].times is None:
+        raise UserError(f"a leave-five-out split needs the order of interactions, but {dataset.name} has no times")
+    return _leave_last(dataset, 5, 3, rng, notes)
+
+
+def _leave_last(dataset: Dataset, n: int, least: int, rng, notes: list[str]):
+    """The last n of every user as test, the n before as validation, of those who keep at least so many for training."""
     whole = dataset.parts["all"]
     if whole.times is None:
         notes.append("no timestamps: the last two interactions of a user are random ones")
     from_end = _places(whole.users, whole.times, rng, from_end=True)
     counts = np.bincount(whole.users, minlength=whole.n_users)[whole.users]
-    # Users with one interaction keep it for training, those with two have no validation item.
-    is_test = (from_end == 0) & (counts > 1)
-    is_valid = (from_end == 1) & (counts > 2)
+    is_test = (from_end < n) & (counts >= n + least)
+    is_valid = (from_end >= n) & (from_end < 2 * n) & (counts >= 2 * n + least)
     return whole.select(~is_test & ~is_valid), whole.select(is_valid), whole.select(is_test)
 
 
@@ -185,9 +199,24 @@ def _cold_items(dataset: Dataset, fractions: _Fractions, rng, notes):
     return tuple(replace(whole.select(p[whole.items]), candidates=p) for p in (~test & ~valid, valid, test))
 
 
+def _links(dataset: Dataset, fractions: _Fractions, rng, notes):
+    whole = dataset.parts["all"]
+    if not is_of_people(whole):
+        raise UserError(
+            f"a split by links needs items that are users, but those of {dataset.name} are not (people=True, --people)"
+        )
+    # Pairs of somebody with himself are no links, and stay in train.
+    links = np.unique(link_numbers(whole)[whole.users != whole.items])
+    links = rng.permutation(links)
+    n_test = math.floor(len(links) * fractions.test + 0.5)
+    n_valid = math.floor((len(links) - n_test) * fractions.valid + 0.5)
+    test, valid = (np.isin(link_numbers(whole), own) for own in (links[:n_test], links[n_test : n_test + n_valid]))
+    return whole.select(~test & ~valid), whole.select(valid), whole.select(test)
+
+
 _CUTS = {
-    "random": _random, "leave-one-out": _leave_one_out, "temporal": _temporal, "cold-items": _cold_items,
-    "fixed": _fixed,
+    "random": _random, "leave-one-out": _leave_one_out, "leave-five-out": _leave_five_out, "temporal": _temporal,
+    "cold-items": _cold_items, "links": _links, "fixed": _fixed,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from gan_rec.data.sampling import Positives
 from gan_rec.evaluation.topk import top_k
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
+from gan_rec.recommenders.history import known_of
 
 MEMORY = 64  # MiB of scores at a time
 
@@ -61,7 +62,7 @@ def _rank(recommenders, seen: Positives, ranked, chunks: Int[Array, "chunks n"],
 
     def rank(recommender, users):
         recommender = flip(recommender, seen, side)
-        history = seen.history(users) if getattr(recommender, "reads_history", True) else None
+        history = known_of(recommender, seen, users)
         scores = recommender.score(recommender.users(users, history), recommender.items())
         scores = seen.known.hide(users, scores)
         if ranked is None:

@@ -26,6 +26,7 @@ from gan_rec.files import write_arrays, writing
 from gan_rec.recommenders.baselines.tables import Factors
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
+from gan_rec.recommenders.history import known_of
 from gan_rec.recommenders.whole_numbers import dequantise, quantise
 
 _CHUNK = 4096  # users whose rows are made at a time
@@ -69,8 +70,7 @@ def export(fitted: Fitted, *, seed_index: int = 0) -> Artefact:
     positives = to_device(known)
     recommender = flip(on_graph(recommender, positives), positives, fitted.side)
     item_rows = np.asarray(recommender.items())
-    reads_history = getattr(recommender, "reads_history", True)
-    rows = jax.jit(lambda ids: recommender.users(ids, positives.history(ids) if reads_history else None))
+    rows = jax.jit(lambda ids: recommender.users(ids, known_of(recommender, positives, ids)))
     every = np.arange(known.n_users)
     parts = [rows(jnp.asarray(ids)) for ids in np.split(every, range(_CHUNK, len(every), _CHUNK))]
     _check(recommender, parts[0][:8], item_rows)

@@ -21,7 +21,7 @@ _RANGES = {
         (
             "epsilon", "beta", "learning_rate", "adversary_learning_rate", "weight_decay", "entropy", "zero_weight",
             "penalty", "prior", "kl_weight", "layers", "warm_up", "warm_up_learning_rate", "adversary_steps", "clip",
-            "ramp", "item_learning_rate", "item_weight_decay",
+            "ramp", "item_learning_rate", "item_weight_decay", "link_weight", "link_penalty",
         ),
         (0, _INF, "at least 0"),
     ),
@@ -31,7 +31,7 @@ _RANGES = {
             "dim", "latent", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
             "components", "units", "negatives", "batch_size", "recommender_steps", "epochs", "patience",
             "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
-            "item_dim", "item_epochs",
+            "item_dim", "item_epochs", "length", "heads", "modality_dim",
         ),
         (1, _INF, "at least 1"),
     ),
@@ -45,6 +45,10 @@ _WORDS = {
     "ranker": ("generator", "discriminator"),
     "side": ("user", "item"),
     "reads": ("ids", "text"),
+    "attacked": ("states", "inputs"),
+    "under_attack": ("rows", "features"),
+    "fusion": ("late", "early"),
+    "spread": ("apart", "joint"),
     "balance": ("fixed", "gradient", "validation"),
     "moves": ("alternating", "simultaneous"),
     "precision": ("float32", "bfloat16"),
@@ -56,7 +60,7 @@ REALS = (
     "alpha", "epsilon", "beta", "dropout", "hide", "average", "learning_rate", "adversary_learning_rate",
     "weight_decay", "temperature", "entropy", "positive_share", "zero_ratio", "zero_weight", "mask_ratio", "penalty",
     "xi", "warm_up_learning_rate", "clip", "prior", "kl_weight", "item_learning_rate", "item_weight_decay", "edlae_l2",
-    "edlae_dropout",
+    "edlae_dropout", "link_weight", "link_penalty",
 )  # fmt: skip
 
 

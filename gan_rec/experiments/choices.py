@@ -16,6 +16,7 @@ LARGEST_SCORES = 256  # MiB, of a batch and the catalogue: above, softmax takes 
 CHUNK_SCORES = 4  # MiB, of a chunk: small enough for the caches of a CPU
 
 _ATTACKS = ("noise", "clipped-noise", "fgsm", "fgm", "pgd", "vat", "free")
+ON_FEATURES = _ATTACKS  # adversaries that need not know how long the rows are that they move
 _GENERATORS = ("generator", "gradient-generator", "attention", "hull", "profile")
 
 
@@ -35,7 +36,7 @@ GAMES = {
     "embedding": Game(
         (*_GENERATORS, *_ATTACKS, "kl-dro"),
         {"alpha": 0.5, **_ROWS, "form": "alpha", "beta": 0.5, "hide": 0.2, "negatives": 1, "sampling": "uniform",
-            "side": "user",
+            "side": "user", "under_attack": "rows",
         },
         ("softmax", "bpr", "sampled-softmax", "bce"),
         own_adversary=True,
@@ -46,7 +47,7 @@ GAMES = {
             "fgm", "accumulated", "fgsm", "pgd", "vat", "free", "noise", "clipped-noise", "generator",
             "gradient-generator", "hull",
         ),
-        {"alpha": 0.5, **_ROWS, "epsilon": 0.5, "negatives": 1, "sampling": "uniform"},
+        {"alpha": 0.5, **_ROWS, "epsilon": 0.5, "negatives": 1, "sampling": "uniform", "under_attack": "rows"},
         ("bpr", "sampled-softmax", "bce"),
         own_adversary=True,
     ),
@@ -143,6 +144,23 @@ _AUTOENCODER = dict(
 # What `tune` found there for the three options of the mix's space.
 OF_ITEM_SIDE = {"item_dim": 256, "item_epochs": 120, "item_learning_rate": 4e-3, "item_weight_decay": 0.47}
 OF_MIX = OF_ITEM_SIDE | {"edlae_l2": 327.0, "edlae_dropout": 0.4}
+# Chosen on the validation part of s3rec-beauty, the twin's first.
+_OVER_SEQUENCES = dict(
+    loss="sampled-softmax", negatives=512, dim=64, batch_size=1024, epochs=24, patience=8, evaluate_every=4,
+    learning_rate=5e-3, weight_decay=0.1, average=0.8, adversary_learning_rate=3e-3,
+)  # fmt: skip
+_SEQUENCE_SPACE: Space = {
+    "learning_rate": Real(1e-3, 1e-2, log=True), "weight_decay": Real(0.02, 2.0, log=True),
+    "dropout": OneOf((0.1, 0.3, 0.5)), "dim": OneOf((64, 128)),
+}  # fmt: skip
+_OVER_GRAPH = dict(
+    loss="softmax", dim=64, batch_size=128, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5, average=0.9,
+    adversary_learning_rate=3e-3,
+)  # fmt: skip
+_OF_TABLES: Space = {
+    "learning_rate": Real(1e-3, 2e-2, log=True), "weight_decay": Real(0.05, 2.0, log=True), "average": Real(0.6, 0.97),
+}  # fmt: skip
+_GRAPH_SPACE: Space = _OF_TABLES | {"layers": OneOf((1, 2, 3))}
 RECOMMENDERS = {
     "autoencoder": Recommender(
         {"dropout": 0.5},
@@ -197,17 +215,30 @@ RECOMMENDERS = {
             "average": Real(0.9, 0.98), "kl_weight": OneOf((5e-4, 2e-3, 8e-3)), "hide": OneOf((0.2, 0.4)),
         },
     ),
-    "lightgcn": Recommender(
-        {"layers": 2},
-        dict(
-            loss="softmax", dim=64, batch_size=128, epochs=150, patience=30, learning_rate=5e-3, weight_decay=0.5,
-            average=0.9, adversary_learning_rate=3e-3,
-        ),
+    "lightgcn": Recommender({"layers": 2}, _OVER_GRAPH, games=OF_TEXTS, space=_GRAPH_SPACE),
+    "sasrec": Recommender(
+        {"length": 30, "layers": 1, "heads": 2, "dropout": 0.3, "attacked": "states"},
+        _OVER_SEQUENCES,
+        games=("embedding",),
+        space=_SEQUENCE_SPACE,
+    ),
+    "gru": Recommender(
+        {"length": 30, "dropout": 0.3, "attacked": "states"},
+        _OVER_SEQUENCES,
+        games=("embedding",),
+        space=_SEQUENCE_SPACE,
+    ),
+    "social-lightgcn": Recommender(
+        {"layers": 2, "spread": "apart", "link_weight": 0.5, "link_penalty": 0.0},
+        _OVER_GRAPH,
         games=OF_TEXTS,
-        space={
-            "learning_rate": Real(1e-3, 2e-2, log=True), "weight_decay": Real(0.05, 2.0, log=True),
-            "average": Real(0.6, 0.97), "layers": OneOf((1, 2, 3)),
-        },
+        space=_GRAPH_SPACE | {"link_weight": OneOf((0.1, 0.3, 1.0))},
+    ),
+    "multimodal": Recommender(
+        {"fusion": "late", "modality_dim": 64},
+        _OVER_GRAPH,
+        games=OF_TEXTS,
+        space=_OF_TABLES | {"fusion": OneOf(("late", "early"))},
     ),
     "text-classifier": Recommender(
         {"head": (128, 64), "encoder": "minilm", "pooling": None},
@@ -241,6 +272,7 @@ RECOMMENDERS = {
     "hybrid": Recommender(_TEXT, _OVER_TEXT, {"embedding": {"epsilon": 0.3}}, games=OF_TEXTS),
 }  # fmt: skip
 
+WITH_FEATURES = ("two-tower", "hybrid", "multimodal")  # which make rows of something that can be moved first
 OF_SENTENCES = ("fgsm", "clipped-noise", "generator")  # that move sentence vectors, not the states of all tokens
 OPTIONS_OF_ADVERSARIES = tuple(sorted({name for options in ADVERSARIES.values() for name in options}))
 _OPTIONS = set(OPTIONS_OF_ADVERSARIES).union(

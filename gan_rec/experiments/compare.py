@@ -23,7 +23,7 @@ from gan_rec.experiments.asked import asked_text, read_asked
 from gan_rec.experiments.config import read_object
 from gan_rec.experiments.directory import begin, check_directory, measured_compilation, measured_memory
 from gan_rec.experiments.environment import environment
-from gan_rec.experiments.models import Goal, Model, models
+from gan_rec.experiments.models import Goal, Model, models, readers
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.reading import read
 from gan_rec.experiments.search import Search, StudyError, need_optuna, search
@@ -97,7 +97,7 @@ def compare(asked: Comparison, out: Path, *, resume: bool = False, quiet: bool =
         raise UserError(f"seeds must be at least 1, got {asked.seeds}")
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
-        dataset, split = read(asked.data, None, progress)
+        dataset, split = read(asked.data, readers(compared), progress)
         k = parse(asked.search.goal.select_on)[1]
         check_cutoffs((k,), split.train.n_items, split.valid.candidates)
         for ks in (asked.ks, (k,)):

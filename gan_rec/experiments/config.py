@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import gan_rec
 from gan_rec import data
 from gan_rec.data.labelled import NAMED_TABLES
+from gan_rec.data.plots import PLOTS
 from gan_rec.errors import UserError
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, TextOptions
 from gan_rec.language.models import KNOWN
@@ -105,10 +106,12 @@ def lasting_paths(config: dict) -> dict:
     """The same with paths that still mean the same from another directory."""
     # A folder of that name here is what was read.
     tables = {each.name for each in data.named_datasets()} | {t for t in NAMED_TABLES if not Path(t).exists()}
-    named = {"dataset": tables, "encoder": KNOWN, "item_text": (), "study": ()}
+    named = {"dataset": tables, "encoder": KNOWN, "item_text": (PLOTS,), "links": (), "item_features": (), "study": ()}
     return config | {name: _lasting(config[name], names) for name, names in named.items() if name in config}
 
 
-def _lasting(path: str | None, names: Collection[str]) -> str | None:
-    """A path that still means the same from another directory; names stay."""
+def _lasting(path: str | Sequence[str] | None, names: Collection[str]) -> str | list[str] | None:
+    """A path that still means the same from another directory, or some; names stay."""
+    if isinstance(path, list | tuple):
+        return [_lasting(each, names) for each in path]
     return path if path is None or path in names else str(Path(path).expanduser().absolute())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -15,12 +16,13 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments import choices, players
-from gan_rec.experiments.fitting import Fitted, Part, attacked_how, part_of
+from gan_rec.experiments.beside import beside_pairs
+from gan_rec.experiments.fitting import Fitted, Part, attacked_how, check_rows, part_of
 from gan_rec.progress import Progress
 from gan_rec.robustness import train_generator
 from gan_rec.robustness.attackers import ATTACKERS, FGM, Given, PatientPGD
 from gan_rec.robustness.curves import Lists, areas, damage, lists_of
-from gan_rec.robustness.damage import GOALS, ROWS, Attacked, move_rows, radius_of_loss
+from gan_rec.robustness.damage import GOALS, Attacked, move_rows, radius_of_loss
 
 LOSS = "pgd-loss"  # PGD that raises the training loss, whatever the goal of the others
 ATTACKS = (*ATTACKERS, LOSS, "generator")
@@ -180,7 +182,7 @@ def evade(
         attacks: of ATTACKS.
         radii: relative to the length of the rows, above 0. None: equally spaced up to where PGD costs the twin (or the
             first model) half of its validation metric, but at most 1.
-        rows: which may move: "users", "items" or "both".
+        rows: which may move: "users", "items" or "both"; or items' "features".
         goal: what attacks raise, "list" or "loss", see `gan_rec.robustness.damage.move_rows`.
         on: "test" or "validation".
         k: cut-off.
@@ -190,9 +192,10 @@ def evade(
     Raises:
         UserError: an attack, a radius or another value that is not allowed, or no models.
     """
-    choices.one_of("rows", rows, ROWS)
     choices.one_of("goal", goal, GOALS)
     _check(models, attacks, radii)
+    for fitted in models.values():
+        check_rows(fitted, rows)
     progress = Progress(enabled=False) if progress is None else progress
     some = models.get("twin", next(iter(models.values())))
     check_cutoffs((k,), some.split.train.n_items, some.split.candidates)
@@ -262,9 +265,10 @@ def _adversaries(targets: list[_Target], attacks: tuple[str, ...]) -> tuple[dict
 def _generators(target: _Target):
     """Trained anew against the frozen weights; None where none can be."""
     settings = target.fitted.settings
-    if target.fitted.side != "user":
+    if target.fitted.side != "user" or target.rows == "features":
         return None
-    game, schedule, maker, _ = players.attackers(settings, target.part.known)
+    beside = beside_pairs(settings, target.fitted.split.side_information)
+    game, schedule, maker, _ = players.attackers(settings, target.part.known, beside)
     if maker is None:
         return None
     keys = jax.random.split(jax.random.fold_in(target.key, 1), settings.seeds)
@@ -317,8 +321,7 @@ def _alike(targets: list[_Target]) -> list[tuple[_Target, _Target]]:
 @jax.jit
 def _steps_of(attacked: Attacked) -> Given:
     """S adversaries that go the same ways."""
-    moved, clean = attacked.moved, attacked.clean_rows
-    return jax.vmap(Given)(moved.user_rows[...] - clean[0], moved.item_rows[...] - clean[1])
+    return jax.vmap(Given)(*jax.tree.map(jnp.subtract, tuple(attacked.moved_rows), tuple(attacked.clean_rows)))
 
 
 def _rows(target: _Target, about: dict, measured: dict[str, np.ndarray]) -> list[dict]:

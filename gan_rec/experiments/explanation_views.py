@@ -6,10 +6,9 @@ import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
-from gan_rec.experiments.tables import new_table, print_table
+from gan_rec.experiments.tables import new_table, print_table, short
 
 BASELINES = ("random", "popular first", "rare first")  # orders of a deletion that explain nothing
-_LONGEST = 44  # letters of a title
 
 
 def text(explanation, n: int = 10) -> str:
@@ -100,8 +99,7 @@ def _largest(frame: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def _named(item, title: str) -> str:
-    short = title if len(title) <= _LONGEST else title[: _LONGEST - 3] + "..."
-    return f"{item} {short}".rstrip()
+    return f"{item} {short(title)}".rstrip()
 
 
 def plot(explanation, n: int = 15):

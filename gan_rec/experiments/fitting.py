@@ -15,6 +15,7 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_rank
 from gan_rec.evaluation.metrics import parse
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments import choices, players, scale
+from gan_rec.experiments.beside import beside_pairs
 from gan_rec.experiments.lists import lists
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
@@ -92,12 +93,13 @@ def training(
     layout = None if mesh is None else scale.make_layout(mesh, settings, *sizes)
     game = scale.with_score_chunks(players.make_game(settings), settings, *sizes)
     vectors = players.text_vectors(settings, split.item_texts)
-    make = players.make_recommender(settings, *sizes, vectors, multiple=1 if layout is None else layout.multiple)
+    multiple, beside = 1 if layout is None else layout.multiple, beside_pairs(settings, split.side_information)
+    make = players.make_recommender(settings, *sizes, vectors, beside=beside, multiple=multiple)
     schedule = scale.with_table_updates(players.make_schedule(settings), settings, game, make)
     parts = {
         "game": game,
         "make_recommender": make,
-        "make_adversary": players.make_adversary(settings, *sizes),
+        "make_adversary": players.make_adversary(settings, *sizes, beside),
         "schedule": dataclasses.replace(schedule, layout=layout),
         "budget": players.make_budget(settings),
         "seeds": settings.seed_list,
@@ -166,7 +168,13 @@ def evaluate(fitted: Fitted, on: str = "test", ks: Sequence[int] = DEFAULT_KS) -
 
 
 def evaluate_attacked(
-    fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1, on: str = "test", ks: Sequence[int] = DEFAULT_KS
+    fitted: Fitted,
+    attack: Any = "fgm",
+    radius: Any = 0.1,
+    on: str = "test",
+    ks: Sequence[int] = DEFAULT_KS,
+    *,
+    rows: str = "both",
 ) -> Evaluation:
     """The same, with user and item rows moved by an attack: what a perturbation of this size does to the ranking.
 
@@ -177,32 +185,43 @@ def evaluate_attacked(
         radius: relative to the length of each row; one, or one for each seed.
         on: "test" or "validation".
         ks: cut-offs.
+        rows: which may move, see `gan_rec.robustness.damage.move_rows`.
 
     Raises:
-        UserError: `attack`, `on` or a cut-off is not allowed.
+        UserError: `attack`, `on`, a cut-off or `rows` is not allowed.
     """
     part = part_of(fitted, on)
-    moved = moved_rows(fitted, attack, radius, on)
+    moved = moved_rows(fitted, attack, radius, on, rows=rows)
     return evaluate_ranking(moved, to_device(part.known), part.truth, tuple(ks))
 
 
 def moved_rows(
-    fitted: Fitted, attack: Any = "fgm", radius: Any = 0.1, on: str = "test", goal: str = "loss", k: int = 20
+    fitted: Fitted,
+    attack: Any = "fgm",
+    radius: Any = 0.1,
+    on: str = "test",
+    *,
+    goal: str = "loss",
+    rows: str = "both",
+    k: int = 20,
 ) -> damage.Moved:
     """The S recommenders of `evaluate_attacked`, with the rows that the attack has moved.
 
     Args:
         fitted, attack, radius, on: as there.
         goal, k: what the attack raises, see `gan_rec.robustness.damage.move_rows`.
+        rows: which may move, as there.
 
     Raises:
-        UserError: `attack` or `on` is not allowed.
+        UserError: `attack`, `on` or `rows` is not allowed.
     """
+    check_rows(fitted, rows)
     if isinstance(attack, str):
         choices.one_of("attack", attack, WITHOUT_PARAMETERS)
         attack = WITHOUT_PARAMETERS[attack]()
     part, key = part_of(fitted, on), jax.random.key(fitted.settings.seed)
-    how = attacked_how(fitted) | {"radius": radius, "goal": goal, "k": k, "ranked": part.truth.candidates}
+    how = attacked_how(fitted) | {"radius": radius, "goal": goal, "rows": rows, "k": k}
+    how["ranked"] = part.truth.candidates
     return damage.move_rows(part.recommenders, attack, to_device(part.known), key, **how).moved
 
 
@@ -230,6 +249,17 @@ def part_of(fitted: Fitted, on: str) -> Part:
     if on != "test":
         raise UserError(f"unknown part {on!r}; allowed: test, validation")
     return Part(weights.final.recommender, split.train_and_valid(), split.open_test())
+
+
+def check_rows(fitted: Fitted, rows: str) -> None:
+    """Raise UserError unless a model has rows of this kind, of `gan_rec.robustness.damage.ROWS`."""
+    choices.one_of("rows", rows, damage.ROWS)
+    recommender = fitted.settings.recommender
+    if rows == "features" and recommender not in choices.WITH_FEATURES:
+        raise UserError(
+            f"rows 'features' needs a model whose items have some ({', '.join(choices.WITH_FEATURES)}), got "
+            f"{recommender!r}"
+        )
 
 
 def attacked_how(fitted: Fitted) -> dict[str, Any]:
@@ -295,7 +325,8 @@ def probe(adversarial: Fitted, twin: Fitted) -> dict[str, dict[str, dict]]:
         "rise_difference" -> attack -> the summary of the adversarial model's rise minus the twin's, paired by seed.
     """
     settings = adversarial.settings
-    game, schedule, maker, learned = players.attackers(settings, adversarial.split.train)
+    beside = beside_pairs(settings, adversarial.split.side_information)
+    game, schedule, maker, learned = players.attackers(settings, adversarial.split.train, beside)
     key = jax.random.key(settings.seed)
     result, rises = {}, {}
     for name, fitted in {"adversarial": adversarial, "twin": twin}.items():

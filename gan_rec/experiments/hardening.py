@@ -130,7 +130,7 @@ def harden(asked: Hardening, out: Path, *, resume: bool = False, quiet: bool = F
     settings = [_settings(asked.settings, each) for each in values]  # every mistake shows before anything is trained
     check_directory(out, resume, ASKED)
     with Progress(enabled=not quiet) as progress:
-        dataset, split = read(asked.data, settings[0], progress)
+        dataset, split = read(asked.data, settings[:1], progress)
         made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
         begin(out, asked, made_with, resume, ASKED)
         trials = _try_all(split, values, settings, out / TRIALS, progress)

@@ -19,6 +19,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import evaluate_ranking
 from gan_rec.evaluation.metrics import parse
 from gan_rec.experiments import choices, fitting
+from gan_rec.experiments.beside import beside_pairs, links_of
 from gan_rec.experiments.checks import check_types, check_values
 from gan_rec.experiments.players import check_split, side_of
 from gan_rec.experiments.settings import Settings
@@ -119,6 +120,7 @@ class ClosedForm:
 
     def check(self, split: Split, goal: Goal) -> None:
         """See `Model`; what is too large is seen when it is fitted."""
+        self._beside(split)
 
     def space(self, split: Split) -> Space:
         """See `Model`; a rank is below the numbers of users and items."""
@@ -138,14 +140,24 @@ class ClosedForm:
     def scores(self, split: Split, batch: Sequence[Values], goal: Goal, observers=()) -> list[Scored]:
         """See `Model`."""
         known, k = to_device(split.train), parse(goal.select_on)[1]
-        fitted = (self._stacked(split.train, values, (goal.seed,)) for values in batch)
+        beside = self._beside(split)
+        fitted = (self._stacked(split.train, values | beside, (goal.seed,)) for values in batch)
         found = (evaluate_ranking(each, known, split.valid, (k,)).per_seed(goal.select_on) for each in fitted)
         return [Scored(float(score[0]), None) for score in found]
 
     def fit(self, split: Split, values: Values, seeds: tuple[int, ...], goal: Goal, observers=()) -> Refitted:
         """See `Model`; one seed stands for all where nothing is random."""
-        pairs = split.train_and_valid()
+        pairs, values = split.train_and_valid(), values | self._beside(split)
         return Refitted(self._stacked(pairs, values, seeds if self.seeded else seeds[:1]), "user", ())
+
+    @property
+    def reads_links(self) -> bool:
+        """Whether it is given links between users."""
+        return getattr(self.make, "reads_links", False)
+
+    def _beside(self, split: Split) -> Values:
+        """What it reads beside pairs."""
+        return {"links": links_of("model", self.name, split.side_information)} if self.reads_links else {}
 
     def _stacked(self, pairs: Interactions, values: Values, seeds: tuple[int, ...]):
         models = [self.make(**values).fit(pairs, seed) for seed in seeds]
@@ -189,7 +201,9 @@ class Trained:
 
     def check(self, split: Split, goal: Goal) -> None:
         """See `Model`."""
-        check_split(self.settings({}, goal), split)
+        settings = self.settings({}, goal)
+        check_split(settings, split)
+        beside_pairs(settings, split.side_information)
 
     def space(self, split: Split) -> Space:
         """See `Model`; that of the recommender, of the game, and the pace of an adversary that learns."""
@@ -277,6 +291,12 @@ def model(name: str) -> Model:
         f"unknown model {name!r}; allowed: {', '.join(ALL)}, and of {', '.join(trained)} RECOMMENDER+ADVERSARY with "
         f"one of {', '.join(adversaries)}"
     )
+
+
+def readers(models: Sequence[Model]) -> list[Settings]:
+    """Settings of those that may read more than pairs; a recommender over links stands for what is not trained."""
+    trained = [Trained("social-lightgcn") if getattr(each, "reads_links", False) else each for each in models]
+    return [each.settings({}, Goal()) for each in trained if isinstance(each, Trained)]
 
 
 def models(names: Sequence[str]) -> list[Model]:

@@ -85,7 +85,7 @@ def natural_shifts(
 
 def with_times(run) -> Dataset | None:
     """The data set of a run as `natural_shifts` takes it for the shift in time; None if it cannot be cut there."""
-    dataset = load(run.options, run.settings)
+    dataset = load(run.options, (run.settings,))
     try:
         data.split(dataset, "temporal")
     except UserError:

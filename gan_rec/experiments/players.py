@@ -18,11 +18,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gan_rec.adversaries import ADVERSARIES, WEIGHTS, SentenceGenerator, everywhere
-from gan_rec.data import Interactions, Split
+from gan_rec.data import Interactions, Split, StreamedInteractions
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices, scale
 from gan_rec.experiments.settings import Settings
 from gan_rec.games import GAMES
+from gan_rec.games.next_item import NextItem
 from gan_rec.language import load_encoder
 from gan_rec.recommenders import RECOMMENDERS
 from gan_rec.recommenders.text import TextVectors, principal_components
@@ -46,23 +47,31 @@ class Make:
 
 
 def make_recommender(
-    settings: Settings, n_users: int, n_items: int, vectors: TextVectors | None = None, *, multiple: int = 1
+    settings: Settings,
+    n_users: int,
+    n_items: int,
+    vectors: TextVectors | None = None,
+    *,
+    beside: dict[str, Any] | None = None,
+    multiple: int = 1,
 ) -> Make:
     """Key -> recommender of `n_users` and `n_items` as the data has them.
 
-    `vectors` are those of the items' texts; tables that devices share get a `multiple` of rows.
+    `vectors` are those of the items' texts, `beside` is what `gan_rec.experiments.beside` found; tables that devices
+    share get a `multiple` of rows.
     """
     sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim}
     named = choices.RECOMMENDERS[settings.recommender].options
-    options = sizes | {name: getattr(settings, name) for name in named if name not in _OF_TEXTS}
+    options = sizes | {name: getattr(settings, name) for name in named if name not in _OF_OTHERS}
     if reads_text(settings):
         options["vectors"] = vectors
+    options |= beside or {}
     if multiple > 1:
         options["multiple"] = multiple
     return Make(RECOMMENDERS[settings.recommender], tuple(options.items()))
 
 
-_OF_TEXTS = ("encoder", "components")  # options that end in `text_vectors`
+_OF_OTHERS = ("encoder", "components", "attacked")  # options that end in `text_vectors`, or in the game
 
 
 def reads_text(settings: Settings) -> bool:
@@ -104,6 +113,8 @@ def _components_of(load: Callable, encoder: str, item_texts: tuple[str, ...], n:
 
 def check_split(settings: Settings, split: Split) -> None:
     """Raise UserError if what needs all of the catalogue is to be trained without its cold items."""
+    if getattr(RECOMMENDERS[settings.recommender], "reads_order", False):
+        _check_order(settings.recommender, split)
     if split.train.candidates is not None and settings.recommender == "mix":
         raise UserError(f"recommender 'mix' knows items by who had them, and a {split.method} split ranks others")
     if split.train.candidates is not None and settings.game in ("irgan", "cfgan"):
@@ -111,6 +122,16 @@ def check_split(settings: Settings, split: Split) -> None:
         raise UserError(
             f"game {settings.game!r} draws items from the whole catalogue, which a {split.method} split does not train "
             f"on; allowed: {allowed}"
+        )
+
+
+def _check_order(name: str, split: Split) -> None:
+    if isinstance(split.train, StreamedInteractions):
+        raise UserError(f"streamed interactions need recommender 'mf', got {name!r}")
+    if split.train.times is None or split.valid.times is None:
+        raise UserError(
+            f"recommender {name!r} reads items in the order of time, and the data have no times; give a column of "
+            "times, or lists of items in order"
         )
 
 
@@ -151,7 +172,7 @@ class MakeTuned:
         return RECOMMENDERS["tuned-text-classifier"](**dict(self.options), **own, rngs=nnx.Rngs(key))
 
 
-def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
+def make_adversary(settings: Settings, n_users: int, n_items: int, beside: dict[str, Any] | None = None) -> Callable:
     """Key -> adversary.
 
     Args:
@@ -159,26 +180,33 @@ def make_adversary(settings: Settings, n_users: int, n_items: int) -> Callable:
             adversary), or an instance, which then is what every seed begins with. Of a class's arguments `dim`,
             `n_users` and `n_items` are filled in, and options that the settings give.
         n_users, n_items: as the data has them.
+        beside: as for `make_recommender`.
 
     Raises:
         UserError: there is no such module or class, it has no such option, it keeps state other than `nnx.Param`, or
             it does not return rows of the right shapes.
     """
-    given = settings.adversary
+    given, dim = settings.adversary, _row_size(settings, beside or {})
     if isinstance(given, nnx.Module):
         make = partial(_same, given)
     else:
         cls = _named(given, settings.game) if isinstance(given, str) else given
         cls = cls or _load_class(given)
-        sizes = _sizes(settings, n_users, n_items) | {"dim": settings.dim + bool(settings.bias)}
+        sizes = _sizes(settings, n_users, n_items) | {"dim": dim}
         make = Make(cls, tuple(_options_of(cls, settings, sizes).items()))
     if choices.is_own(given):
         name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
         _check_params_only(make, name)
         if settings.game == "apr" and getattr(given if not isinstance(given, str) else cls, "reads_history", False):
             raise UserError(f"adversary {name!r} reads histories, which game 'apr' has none of for its whole tables")
-        _check_rows(make, name, settings)
+        _check_rows(make, name, settings, dim)
     return make
+
+
+def _row_size(settings: Settings, beside: dict[str, Any]) -> int:
+    """Of the rows that an adversary moves: of ids, with a bias, and with what is made of items' features."""
+    mapped = len(beside["modalities"].inputs(settings.fusion)) * settings.modality_dim if "modalities" in beside else 0
+    return settings.dim + bool(settings.bias) + mapped
 
 
 def _named(name: str, game: str) -> Callable | None:
@@ -195,36 +223,39 @@ def make_game(settings: Settings):
         player = settings.adversary
         player = ADVERSARIES.get(player) or _load_class(player) if isinstance(player, str) else player
         given |= {name: getattr(player, of, none) for name, (of, none) in _TRAITS.items()}
-    return _of(GAMES[settings.game], settings, **given)
+    over_sequences = settings.game == "embedding" and getattr(recommender, "reads_order", False)
+    return _of(NextItem if over_sequences else GAMES[settings.game], settings, **given)
 
 
 # Of the game, that its adversary's class decides: by which attribute, and what it is without.
 _TRAITS = {"profiles": ("reads_history", False), "reuses": ("reuses", False), "accumulates": ("accumulates", 0.0)}
 
 
-def attackers(settings: Settings, pairs: Interactions) -> tuple:
+def attackers(settings: Settings, pairs: Interactions, beside: dict[str, Any] | None = None) -> tuple:
     """With what a trained model is attacked: game, schedule, key -> generator, and whether the training had that one.
 
     The generator is the training's own if it plays in embedding space and has parameters, else the default one; None
-    of a mix, whose rows are as long as the catalogue: attacks without parameters must do.
+    of a mix, whose rows are as long as the catalogue, and under attack on features: attacks without parameters must do.
     """
     own = settings.game in ("embedding", "apr")
+    if settings.under_attack == "features":
+        return make_game(settings), make_schedule(settings), None, False
     if settings.recommender == "mix":
         plain = dataclasses.replace(with_radius(settings), adversary="fgm", feeding=None, radii=None)
         return make_game(plain), make_schedule(plain), None, False
     if own:
         game_of = with_radius(settings)
     else:
-        names = ("recommender", "dim", "dropout", "bias", "side", "batch_size", "seeds")
+        names = ("recommender", "dim", "dropout", "bias", "side", "fusion", "modality_dim", "batch_size", "seeds")
         kept = {name: getattr(settings, name) for name in names}
         game_of = dataclasses.replace(Settings(recommender=settings.recommender).resolved(), **kept)
     sizes = pairs.n_users, pairs.n_items
-    maker = make_adversary(game_of, *sizes)
+    maker = make_adversary(game_of, *sizes, beside)
     learned = own and bool(jax.tree.leaves(nnx.eval_shape(lambda: maker(jax.random.key(0)))))
     if not learned:
         fresh = dict.fromkeys(choices.OPTIONS_OF_ADVERSARIES) | choices.ADVERSARIES["generator"]
         game_of = dataclasses.replace(game_of, adversary="generator", **fresh)
-        maker = make_adversary(game_of, *sizes)
+        maker = make_adversary(game_of, *sizes, beside)
     game_of = dataclasses.replace(game_of, form=None, feeding=None, radii=None)
     game = scale.with_score_chunks(make_game(game_of), game_of, *sizes)
     return game, make_schedule(game_of), maker, learned
@@ -302,9 +333,8 @@ def _belongs_to_others(name: str, settings: Settings) -> bool:
     return name in choices.GAMES[settings.game].options or name in choices.RECOMMENDERS[settings.recommender].options
 
 
-def _check_rows(make: Callable, given: Any, settings: Settings) -> None:
+def _check_rows(make: Callable, given: Any, settings: Settings, dim: int) -> None:
     """An adversary must take rows of any number and give back as many; a mistake shows here, before the training."""
-    dim = settings.dim + bool(settings.bias)
     item_shape = (3, 2, dim) if settings.loss != "softmax" else (5, dim)  # a list for each user, or the catalogue
     if settings.game in choices.OF_LABELS.values():
         item_shape = (0 if settings.game == "text" else 3, dim)

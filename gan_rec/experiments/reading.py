@@ -2,23 +2,35 @@
 
 import hashlib
 import inspect
+from collections.abc import Sequence
 from dataclasses import fields
 
 from gan_rec import data
 from gan_rec.errors import UserError
-from gan_rec.experiments import players
+from gan_rec.experiments import beside, players
 from gan_rec.experiments.checks import check_folds, check_types
 from gan_rec.experiments.settings import DataOptions, Settings
 from gan_rec.progress import Progress
 
 
-def load(options: DataOptions, settings: Settings | None = None) -> data.Dataset:
-    """Read the data set that the options name, with items' texts if they are given or the recommender reads some."""
+def load(options: DataOptions, readers: Sequence[Settings] = ()) -> data.Dataset:
+    """Read the data set that the options name, with texts and side information as given, or as recommenders read them.
+
+    Args:
+        options: of the data.
+        readers: settings of all who are to read them. Links and features that the data set does not bring are left out:
+            whoever needs them says so.
+    """
     check_types(options)
-    reads_text = settings is not None and players.reads_text(settings)
-    item_text = reads_text if options.item_text is None else options.item_text
-    names = {f.name for f in fields(DataOptions)} & set(inspect.signature(data.load).parameters) - {"item_text"}
-    return data.load(item_text=item_text, **{name: getattr(options, name) for name in names})
+    named = next((each for each in data.named_datasets() if each.name == options.dataset), None)
+    wanted = {
+        "item_text": options.item_text or any(map(players.reads_text, readers)),
+        "item_features": options.item_features
+        or bool(named and named.features and any(map(beside.reads_features, readers))),
+        "links": options.links or bool(named and named.links and any(map(beside.reads_links, readers))),
+    }
+    names = {f.name for f in fields(DataOptions)} & set(inspect.signature(data.load).parameters) - set(wanted)
+    return data.load(**wanted, **{name: getattr(options, name) for name in names})
 
 
 def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
@@ -57,7 +69,7 @@ def splits_of(options: DataOptions, dataset: data.Dataset) -> dict[int | None, d
     return dict(enumerate(cut, start=1))
 
 
-def read(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, data.Split]:
+def read(options: DataOptions, readers: Sequence[Settings], progress: Progress) -> tuple[data.Dataset, data.Split]:
     """Load the data set, split it, and show what there is to know of both.
 
     Raises:
@@ -66,13 +78,13 @@ def read(options: DataOptions, settings: Settings | None, progress: Progress) ->
     _refuse_folds(options)
     if data.is_streamed(options.dataset):
         raise data.needs_all_at_hand("a search")
-    dataset, splits = read_splits(options, settings, progress)
+    dataset, splits = read_splits(options, readers, progress)
     return dataset, splits[None]
 
 
-def read_splits(options: DataOptions, settings: Settings | None, progress: Progress) -> tuple[data.Dataset, dict]:
+def read_splits(options: DataOptions, readers: Sequence[Settings], progress: Progress) -> tuple[data.Dataset, dict]:
     """As `read`, but with `splits_of`, so that folds are allowed."""
-    dataset = load(options, settings)
+    dataset = load(options, readers)
     splits = splits_of(options, dataset)
     split, method = next(iter(splits.values())), method_of(splits)
     progress.say(f"{dataset.name}: {dataset.n_users:,} users, {dataset.n_items:,} items; {method}")

@@ -101,7 +101,7 @@ def train(
     if jax.process_index() == 0:  # to others it looks as the first has left it since
         check_directory(out, resume)
     with scratch_unless_first(out) as own, Progress(enabled=not quiet and own == out) as progress:
-        dataset, splits = read_splits(options, settings, progress)
+        dataset, splits = read_splits(options, [settings], progress)
         first = next(iter(splits.values()))
         settings = most_accurate(asked, options, first)
         if asked.recommender is None and settings.game == "embedding" and settings.recommender != "mix":
@@ -360,7 +360,7 @@ def _open(directory: Path) -> tuple[Config, dict[int | None, data.Split]]:
     results = directory / "results.json"
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
-    splits = splits_of(config.data, load(config.data, config.settings))
+    splits = splits_of(config.data, load(config.data, [config.settings]))
     if split_sha256(config.settings, splits)["split_sha256"] != read_json(results).get("split_sha256"):
         raise UserError(
             f"the data of {config.data.dataset!r}, or the language model that reads their texts, are not those that "

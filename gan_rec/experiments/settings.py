@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from gan_rec.errors import UserError
-from gan_rec.experiments import checks, choices
+from gan_rec.experiments import checks, choices, rules
 
 DEFAULT_KS = (5, 10, 20)
 
@@ -35,10 +35,20 @@ class DataOptions:
     """MiB of interactions that are held at a time of a directory that is streamed."""
     item_text: str | None = None
     """A CSV or TSV file with a header and a row for each item: its id, and columns that make its text. Read by the
-    recommenders two-tower, hybrid and rating-predictor (default: the texts that the named data set has)."""
+    recommenders two-tower, hybrid and rating-predictor (default: the texts that the named data set has). ml-1m-text:
+    plots of films, by their titles."""
+    item_features: tuple[str, ...] = ()
+    """Files of items' features, one for each modality: .npy, a row for each item in the order of their ids, or CSV or
+    TSV with a header, an id and numbers. Read by the recommender multimodal (default: what the named data set has)."""
+    links: str | None = None
+    """A file of links between users, user user. Read by the recommender social-lightgcn (default: the links that the
+    named data set has)."""
+    people: bool = False
+    """Items are users, as in data of who follows whom."""
     split: str | None = None
-    """random (per user), leave-one-out, temporal, cold-items (items that nobody has in train; only they are ranked) or
-    fixed (default: what the data set brings, else random)."""
+    """random (per user), leave-one-out, leave-five-out (of users with 8 interactions or more), temporal, cold-items
+    (items that nobody has in train; only they are ranked), links (with --people: both directions of a link in one part)
+    or fixed (default: what the data set brings, else random)."""
     test_fraction: float | None = None
     """Part of a user's interactions (temporal: of all; cold-items: of the items) that is the test part (default: 0.2,
     of cold-items 0.1)."""
@@ -78,10 +88,12 @@ class Settings:
     rating."""
     recommender: str | None = None
     """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
-    form EDLAE), mf, mult-vae, lightgcn, two-tower (over texts of items) or hybrid (over texts and ids); in game text
-    the one that tells labels: text-classifier, or tuned-text-classifier, which trains layers of the language model too;
-    in game rating the one that tells likes: rating-predictor. Default: autoencoder, or the first of the game; of the
-    command train mix, the most accurate, where the data and all that is given allow it."""
+    form EDLAE), mf, mult-vae, lightgcn, social-lightgcn (over links between users too), sasrec or gru (both over items
+    in the order of time), two-tower (over texts of items), hybrid (over texts and ids) or multimodal (over ids and
+    features of items); in game text the one that tells labels: text-classifier, or tuned-text-classifier, which trains
+    layers of the language model too; in game rating the one that tells likes: rating-predictor. Default: autoencoder,
+    or the first of the game; of the command train mix, the most accurate, where the data and all that is given allow
+    it."""
     adversary: str | None = None
     """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise, fgsm,
     fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan: pair-critic;
@@ -117,7 +129,8 @@ class Settings:
     """Recommenders two-tower, hybrid: what the user tower knows of items in a history, ids or text."""
     dropout: float | None = None
     """Recommenders autoencoder, mix, mult-vae, two-tower, hybrid: chance that training drops an entry of the history.
-    rating-predictor: chance that training forgets who the user is."""
+    rating-predictor: chance that training forgets who the user is. sasrec, gru: chance that training drops an entry of
+    an embedding or of a layer's output."""
     item_dim: int | None = None
     """Recommender mix: dim of the network over items' histories (default: dim, if that is given)."""
     item_epochs: int | None = None
@@ -138,11 +151,28 @@ class Settings:
     """Recommender mult-vae: weight of the KL divergence of z's posterior from its prior (beta; the data loss is a mean
     over the items to be found)."""
     layers: int | None = None
-    """Recommender lightgcn: layers of propagation; 0 is mf."""
+    """Recommenders lightgcn, social-lightgcn (layers of propagation; 0 is mf), sasrec (layers of attention)."""
+    length: int | None = None
+    """Recommenders sasrec, gru: how many of a user's last items are read."""
+    heads: int | None = None
+    """Recommender sasrec: heads of each layer of attention; their number divides dim."""
+    attacked: str | None = None
+    """Recommenders sasrec, gru: which rows of sequences an adversary moves beside those of items: states (what the
+    recommender makes of them) or inputs (the embeddings of their items)."""
+    spread: str | None = None
+    """Recommender social-lightgcn: apart (links have a propagation of their own) or joint (one graph of both)."""
+    link_weight: float | None = None
+    """Recommender social-lightgcn: weight of a link, where an interaction is 1."""
+    link_penalty: float | None = None
+    """Recommender social-lightgcn: weight of the distance between friends in the loss."""
+    fusion: str | None = None
+    """Recommender multimodal: late (each modality has a map and a score of its own) or early (one for all)."""
+    modality_dim: int | None = None
+    """Recommender multimodal: size of what features are mapped to."""
     hide: float | None = None
     """Recommenders over histories with softmax: chance that an item of the history is hidden and must be found."""
     negatives: int | None = None
-    """Sampled items per pair, in losses over pairs."""
+    """Sampled items per pair, in losses over pairs; of recommenders sasrec and gru sampled once for each batch."""
     sampling: str | None = None
     """How these are drawn: uniform, or popularity (as often as they are had)."""
     alpha: float | None = None
@@ -155,6 +185,9 @@ class Settings:
     moves; of adversary kl-dro how far its weights of users may be from the given ones, as a KL divergence."""
     norm: str | None = None
     """Games embedding, apr, text, rating: l2 or linf, the shape of the ball."""
+    under_attack: str | None = None
+    """Games embedding, apr: what the adversary moves, rows (of users and items) or features (of items, before
+    recommender multimodal, two-tower or hybrid makes rows of them)."""
     radii: str | None = None
     """Games embedding, apr: equal for all users, or by-loss (larger for users whom the model fits closely)."""
     feeding: str | None = None
@@ -278,69 +311,7 @@ class Settings:
         checks.check_values(self)
         if not all(type(units) is int and units > 0 for units in self.head or ()):
             raise UserError(f"head must be whole numbers above 0, got {list(self.head)}")
-        self._check_together()
-
-    def _check_together(self) -> None:
-        one_term = self.feeding == "alternate" or self.adversary == "free"
-        played = (self.game, self.loss, self.balance)
-        rules = (
-            (self.warm_up >= self.epochs, "warm_up", self.warm_up,
-             f"must be less than epochs ({self.epochs}): the adversary would never join"),
-            (self.form not in (None, "alpha") and self.loss != "bce", "form", self.form, "needs loss 'bce'"),
-            (one_term and self.recommender_steps > 1, "recommender_steps", self.recommender_steps,
-             "must be 1 with feeding 'alternate' or adversary 'free'"),
-            (self.moves == "simultaneous" and (self.adversary_steps, self.recommender_steps) != (1, 1), "moves",
-             self.moves, "needs one step of each player; use 'alternating'"),
-            (one_term and self.balance != "fixed", "balance", self.balance,
-             "must be 'fixed' with feeding 'alternate' or adversary 'free', which have no alpha to set"),
-            (self.adversary == "accumulated" and self.balance != "fixed", "balance", self.balance,
-             "must be 'fixed' with adversary 'accumulated', whose gradients belong to one alpha"),
-            (self.form in ("article-beta", "beta") and self.balance != "fixed", "balance", self.balance,
-             "must be 'fixed' with a form that has beta in the place of alpha"),
-            (self.adversary == "free" and self.feeding == "alternate", "feeding", self.feeding,
-             "must be 'joint' with adversary 'free', which alternates by itself"),
-            (self.adversary == "free" and self.form == "article-alpha", "form", self.form,
-             "does not go with adversary 'free': the gradient on positives moves no negatives"),
-            (self.adversary == "kl-dro" and self.form != "alpha", "form", self.form,
-             "must be 'alpha' with adversary 'kl-dro'"),
-            (self.adversary == "kl-dro" and (self.norm, self.radii) != ("l2", "equal"), "adversary", self.adversary,
-             "moves no rows: it takes norm 'l2' and radii 'equal', which then say nothing"),
-            (self.game == "irgan" and self.critic_loss == "wasserstein", "critic_loss", self.critic_loss,
-             "needs game 'cfgan': items are discrete, there is no gradient to penalise"),
-            (self.game == "text" and self.dim is not None, "dim", self.dim, "is the language model's in game 'text'"),
-            (self.trainable is not None and self.adversary in choices.OF_SENTENCES, "adversary",
-             self.adversary, "moves sentence vectors: it needs recommender 'text-classifier'"),
-            (self.trainable is not None and self.norm == "linf", "norm", self.norm,
-             "needs recommender 'text-classifier': padding has entries too"),
-            (self.table_updates in choices.OF_ROWS and self.recommender != "mf", "table_updates", self.table_updates,
-             "needs recommender 'mf', which has tables of ids alone"),
-            (self.table_updates in choices.OF_ROWS and (self.accumulate > 1 or self.balance != "fixed"),
-             "table_updates", self.table_updates, "needs accumulate 1 and balance 'fixed'"),
-            (self.softmax_scores == "chunks" and played != ("embedding", "softmax", "fixed"), "softmax_scores",
-             self.softmax_scores, "needs game 'embedding', loss 'softmax' and balance 'fixed'"),
-            (self.balance == "validation" and self.side == "item", "balance", self.balance, "needs side 'user'"),
-            (self.balance == "validation" and self.recommender == "mix", "balance", self.balance,
-             "needs another recommender than 'mix', one of whose parts plays on side 'item'"),
-            (self.side == "item" and self.recommender == "mix", "side", self.side,
-             "needs another recommender than 'mix', which has both sides"),
-            (self.side == "item" and self.recommender == "lightgcn", "side", self.side,
-             "needs another recommender than 'lightgcn', whose graph has both sides"),
-            (self.side == "item" and self.components is not None, "side", self.side,
-             f"needs a recommender that does not read texts of items, not {self.recommender!r}"),
-            (self.side == "item" and self.game == "embedding" and self.loss != "softmax", "side", self.side,
-             "needs loss 'softmax' in game 'embedding'"),
-            (self.recommender == "mix" and self.loss != "softmax", "loss", self.loss,
-             "must be 'softmax' with recommender 'mix'"),
-            (self.recommender == "mix" and self.warm_up > 0, "warm_up", self.warm_up,
-             "must be 0 with recommender 'mix', whose parts are trained apart"),
-            (self.balance == "validation" and self.game in choices.OF_LABELS.values(), "balance", self.balance,
-             "needs a game that ranks items"),
-            (self.trainable is not None and choices.is_own(self.adversary), "adversary", self.adversary,
-             "cannot be your own with recommender 'tuned-text-classifier', whose rows have no fixed size"),
-        )  # fmt: skip
-        for broken, name, value, rule in rules:
-            if broken:
-                raise UserError(f"{name} {value!r} {rule}")
+        rules.check_together(self)
 
     def twin(self) -> "Settings":
         """The same without the adversary."""

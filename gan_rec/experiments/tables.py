@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -12,6 +14,7 @@ from rich.table import Table
 from gan_rec import data
 
 _LIST = ("rank", "item", "score")
+_LONGEST = 44  # letters of a title
 
 
 def results_table(results: dict) -> Group:
@@ -86,8 +89,8 @@ def plan_table(title: str, found, chips: dict) -> Group:
     return Group(table, bounds)
 
 
-def recommendations_text(frame: pd.DataFrame, style: str) -> str:
-    """Recommendations as "table", "csv" or "json" (user -> list)."""
+def recommendations_text(frame: pd.DataFrame, style: str, titles: Mapping[Any, str] | None = None) -> str:
+    """Recommendations as "table", "csv" or "json" (user -> list); the table has titles, if items (by id) have some."""
     if style == "csv":
         return frame.to_csv(index=False)
     if style == "json":
@@ -96,12 +99,18 @@ def recommendations_text(frame: pd.DataFrame, style: str) -> str:
             for user, rows in frame.groupby("user", sort=False)
         }
         return json.dumps(lists, indent=1) + "\n"
-    table = new_table("recommendations", *frame.columns)
+    table = new_table("recommendations", *frame.columns, *(["title"] if titles else []))
     for user, rank, item, score in frame.itertuples(index=False):
-        table.add_row(str(user) if rank == 1 else "", str(rank), str(item), f"{score:.4f}")
+        title = [short(titles[item])] if titles else []
+        table.add_row(str(user) if rank == 1 else "", str(rank), str(item), f"{score:.4f}", *title)
     text = io.StringIO()
     print_table(table, text)
     return text.getvalue()
+
+
+def short(title: str) -> str:
+    """As much of a title, or of a longer text, as a table or a picture has room for."""
+    return title if len(title) <= _LONGEST else title[: _LONGEST - 3] + "..."
 
 
 def print_table(renderable, file=None) -> None:

@@ -10,7 +10,7 @@ from gan_rec.experiments.asked import asked_text, read_asked
 from gan_rec.experiments.config import Config
 from gan_rec.experiments.directory import begin, check_directory
 from gan_rec.experiments.environment import environment
-from gan_rec.experiments.models import Model, model
+from gan_rec.experiments.models import Model, model, readers
 from gan_rec.experiments.reading import read
 from gan_rec.experiments.search import Found, Search, need_optuna, search, try_study
 from gan_rec.experiments.settings import DataOptions
@@ -84,7 +84,7 @@ def tune(
     check_directory(out, resume, ASKED)
     asked = Tuning(options, tuned.name, how, None if study is None else str(study))
     with Progress(enabled=not quiet) as progress:
-        dataset, split = read(options, None, progress)
+        dataset, split = read(options, readers([tuned]), progress)
         check_cutoffs((parse(how.goal.select_on)[1],), split.train.n_items, split.valid.candidates)
         tuned.check(split, how.goal)
         if study is not None and not resume:  # a file that cannot be used shall leave nothing behind

@@ -92,9 +92,7 @@ def _one_seed(state):
 def _look(state, positives, game, schedule, key):
     game = dataclasses.replace(game, feeding="joint", reuses=False, accumulates=0.0)
     row_key, draw_key, attack_key = jax.random.split(key, 3)
-    batch = game.draw(
-        positives, jax.random.randint(row_key, (schedule.batch_size,), 0, game.size(positives)[1]), draw_key
-    )
+    batch = game.draw(positives, game.some_rows(positives, schedule.batch_size, row_key), draw_key)
     gradient, parts = jax.grad(game.recommender_loss, has_aux=True)(
         state.recommender, state.adversary, batch, attack_key
     )

@@ -11,6 +11,8 @@ from gan_rec.data.samples import TextBatch
 from gan_rec.data.sampling import Positives, sample_negatives
 from gan_rec.random import bernoulli
 
+WINDOW = 64  # positions in a row of a batch, where users stand one after the other
+
 
 class Batch(NamedTuple):
     """B users with what is to be found for them: a set of targets, or a list with the positive item first."""
@@ -27,7 +29,30 @@ class Batch(NamedTuple):
     whole: Any = None  # the recommender with all rows, where the one that plays has those of the batch alone
 
 
-AnyBatch = Batch | TextBatch | PairBatch
+class Positions(NamedTuple):
+    """N positions of sequences in rows of at most 64, each with the item that follows it."""
+
+    users: Int[Array, " N"]
+    places: Int[Array, " N"]  # in `Sequences.items`
+    inputs: Int[Array, " N"]  # the items there
+    targets: Int[Array, " N"]  # the next items
+    weights: Float[Array, " N"]  # 1, or 0 where nothing follows
+    items: Int[Array, " N+K"] | None  # the targets, then K sampled items that all positions share; None: the catalogue
+    key: PRNGKeyArray  # of what is dropped
+    profile: Float[Array, "N I"] | None = None  # the history that the adversary may see, without the target
+    candidates: Float[Array, " I"] | None = None
+    turn: Int[Array, ""] | int = 0
+    offsets: Any = None
+    history: None = None  # of no order
+    graph: None = None
+    whole: None = None
+
+    def in_rows(self, x: Array) -> Array:
+        """What there is for each position, as rows of positions."""
+        return x.reshape(-1, min(WINDOW, self.users.shape[0]), *x.shape[1:])
+
+
+AnyBatch = Batch | TextBatch | PairBatch | Positions
 
 
 def draw_users(

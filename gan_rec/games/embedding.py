@@ -1,6 +1,6 @@
 """The embedding game: an adversary moves user and item representations, the recommender must still rank well."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -21,13 +21,14 @@ from gan_rec.recommenders.graph import on_graph
 FORMS = ("alpha", "article-alpha", "article-beta", "beta")
 RADII = ("equal", "by-loss")
 FEEDING = ("joint", "alternate")
+UNDER_ATTACK = ("rows", "features")
 Number = float | Float[Array, "..."]  # or, while trials are trained side by side, one for each of them
 
 
 DATA_FIELDS = ["alpha", "epsilon", "beta", "weight"]
 META_FIELDS = [
     "loss", "hide", "negatives", "sampling", "reads_history", "profiles", "norm", "radii", "form", "feeding", "shared",
-    "reuses", "accumulates", "reads_graph", "chunk",
+    "reuses", "accumulates", "reads_graph", "chunk", "under_attack",
 ]  # fmt: skip
 
 
@@ -72,6 +73,9 @@ class EmbeddingGame(Joint):
         reads_graph: whether the recommender is given the graph of the training pairs.
         chunk: softmax only: how many items of the catalogue have their scores, and what is to be found, in memory at a
             time; 0: all of them. Needs an adversary that reads no histories.
+        under_attack: what the adversary moves: "rows" of users and items, or items' "features", which the recommender
+            makes rows of (AMR, Tang et al., TKDE 2019, section 3.2, there after the features' first map). Users' rows
+            then stay. Needs a recommender with `features(ids)` and `read(features, ids)`.
     """
 
     alpha: Number = 0.5
@@ -93,6 +97,7 @@ class EmbeddingGame(Joint):
     accumulates: float = 0.0
     reads_graph: bool = False
     chunk: int = 0
+    under_attack: str = "rows"
 
     gives_both_gradients = True
     # By form: the loss on clean rows and the loss on adversarial rows; None stands for the game's own.
@@ -122,7 +127,12 @@ class EmbeddingGame(Joint):
     @property
     def fits_chunks(self) -> bool:
         """Whether a batch needs no array of users and all items."""
-        return self.of_users and not (self.profiles or self.shared)
+        return self.of_users and not (self.profiles or self.shared or self.of_features)
+
+    @property
+    def of_features(self) -> bool:
+        """Whether items' features stand in the place of their rows."""
+        return self.under_attack == "features"
 
     @property
     def of_users(self) -> bool:
@@ -144,20 +154,26 @@ class EmbeddingGame(Joint):
     def representations(self, recommender, batch: Batch, key: PRNGKeyArray | None):
         """User rows `[B, D]` and item rows `[I, D]` (softmax) or `[B, 1 + K, D]`; without a key nothing is dropped.
 
-        A game with `shared` rows takes whole tables: `[I, D]`, and `[U, D]` if the recommender reads no history.
+        A game with `shared` rows takes whole tables: `[I, D]`, and `[U, D]` if the recommender reads no history. Under
+        attack on features these stand in the place of item rows.
         """
         ids = None if self.shared and batch.history is None else batch.users
         recommender = on_graph(recommender, batch.graph)
         users = recommender.users(ids, batch.history, key)
-        return users, recommender.items(None if self.shared else batch.items)
+        look_up = recommender.features if self.of_features else recommender.items
+        return users, look_up(None if self.shared else batch.items)
 
     def loss_of(self, recommender, batch: Batch, rows=None, name=None) -> RowLoss:
         """The data loss (or the one named) as a function of user and item rows, which is what an adversary attacks."""
         make = ChunkedLoss if isinstance(batch.targets, ChunkedRows) else RowLoss
-        return make(recommender, batch, name or self.loss, rows, shared=self.shared)
+        return make(recommender, batch, name or self.loss, rows, shared=self.shared, features=self.of_features)
 
     def ball(self, loss, users, items) -> Ball:
         """How far the adversary may go on this batch."""
+        ball = self._ball_of_rows(loss, users, items)
+        return replace(ball, users=0.0) if self.of_features else ball
+
+    def _ball_of_rows(self, loss, users, items) -> Ball:
         if self.radii == "equal":
             return Ball(self.epsilon, self.epsilon, self.norm)
         losses_by_row = jax.lax.stop_gradient(loss.named(self.loss).by_row(users, items))
@@ -171,6 +187,10 @@ class EmbeddingGame(Joint):
             )
             radius = jnp.where(counts > 0, sums / jnp.maximum(counts, 1), self.epsilon)
         return Ball(radius, self.epsilon, self.norm)
+
+    def scores_with_parameters(self, recommender) -> bool:
+        """Whether rows alone do not make the scores, so that the loss on rows has a gradient by the recommender too."""
+        return self.of_features or getattr(recommender, "score_has_parameters", False)
 
     def attack(self, adversary, loss, users, items, key: PRNGKeyArray):
         """The adversary's rows, brought back into the ball wherever it left it.
@@ -255,7 +275,7 @@ class _Terms:
     """
 
     def __init__(self, game: EmbeddingGame, recommender, rows: tuple, batch: AnyBatch):
-        scorer = recommender if getattr(recommender, "score_has_parameters", False) else None
+        scorer = recommender if game.scores_with_parameters(recommender) else None
         self.game, self.batch, self.tree = game, batch, (scorer, tuple(rows))
         self.recommender, self.clean = jax.lax.stop_gradient((recommender, tuple(rows)))
         self.first, self.second = (name or game.loss for name in game.parts[game.form])

@@ -31,6 +31,10 @@ class Joint:
         """The rows of an epoch, below `size`, in the order in which batches take them; then the padding."""
         return shuffle(key, *self.size(positives))
 
+    def some_rows(self, positives: Positives, n: int, key: PRNGKeyArray) -> Int[Array, " B"]:
+        """The rows of a batch of `n` that belongs to no epoch, drawn with replacement."""
+        return jax.random.randint(key, (n,), 0, self.size(positives)[1])
+
 
 def weight(game: Joint):
     """Alpha as it stands: what an automatic rule has made of it (`game.weight`), or `game.alpha`."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gan_rec import losses
-from gan_rec.games.batches import Batch
+from gan_rec.games.batches import Batch, Positions
 from gan_rec.recommenders.graph import on_graph
 
 PAIRWISE = {"bpr": losses.bpr, "sampled-softmax": losses.sampled_softmax, "bce": losses.bce}
@@ -23,14 +23,19 @@ class RowLoss:
         clean: the rows before an attack, which `divergence` compares with.
         shared: the rows are whole tables, `[U, D]` or, of a recommender over histories, `[B, D]`, and `[I, D]`, from
             which a list loss takes its own.
+        features: item rows are features, which the recommender has yet to `read`.
     """
 
     known_gradient = None  # at the clean rows, where the game has computed it already
 
-    def __init__(self, recommender, batch: Batch, name, clean: tuple | None = None, *, shared: bool = False):
-        self.recommender, self.batch, self.name, self.clean, self.shared = recommender, batch, name, clean, shared
+    def __init__(
+        self, recommender, batch: Batch | Positions, name, clean: tuple | None = None, *, shared: bool = False,
+        features: bool = False,
+    ):  # fmt: skip
+        self.recommender, self.batch, self.name, self.clean = recommender, batch, name, clean
+        self.shared, self.features = shared, features
 
-    def __call__(self, users: Float[Array, "*n D"], items: Float[Array, "*any D"]) -> Float[Array, ""]:
+    def __call__(self, users: Float[Array, "*n D"], items: Float[Array, "*any E"]) -> Float[Array, ""]:
         """The loss."""
         scores = self.scores(users, items)
         if self.name == "softmax":
@@ -43,6 +48,8 @@ class RowLoss:
         batch = self.batch
         if self.shared and batch.items is not None:
             items = items[batch.items]
+        if self.features:
+            items = self.recommender.read(items, batch.items)
         if self.shared and batch.history is None:
             users = users[batch.users]
         return self.recommender.score(users, items)
@@ -65,7 +72,7 @@ class RowLoss:
             return losses.softmax_rows(scores, self.batch.targets, self.candidates(scores))
         return PAIRWISE_ROWS[self.name](scores[:, 0], scores[:, 1:])
 
-    def by_user(self, users: Float[Array, "U D"], items: Float[Array, "I D"]) -> Float[Array, " U"]:
+    def by_user(self, users: Float[Array, "U D"], items: Float[Array, "I E"]) -> Float[Array, " U"]:
         """The loss of each user of whole tables, of pairs the sum."""
         rows = self.by_row(users, items)
         if self.name == "softmax":
@@ -81,7 +88,8 @@ class RowLoss:
 
     def named(self, name) -> "RowLoss":
         """Another loss on the same batch."""
-        return type(self)(self.recommender, self.batch, name, self.clean, shared=self.shared)
+        how = {"shared": self.shared, "features": self.features}
+        return type(self)(self.recommender, self.batch, name, self.clean, **how)
 
     def divergence(self, users, items) -> Float[Array, ""]:
         """How far the score distributions are from the clean ones, see `losses.divergence`."""

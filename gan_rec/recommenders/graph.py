@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from gan_rec.data.sampling import Positives
 
 _LARGEST = 2**24  # entries of a dense adjacency (64 MiB); beyond, sums over pairs
+_SPARSEST = 30  # entries for each pair; beyond, sums over pairs take a CPU less time
 
 
 def on_graph(recommender: nnx.Module, known: Positives | None) -> nnx.Module:
@@ -20,13 +21,14 @@ class Graph:
 
     Args:
         known: the pairs, each of which stands in them once.
-        dense: multiply with R as a matrix `[U, I]`, or sum over pairs; both give the same. None: by size.
+        dense: multiply with R as a matrix `[U, I]`, or sum over pairs; both give the same. None: by size and density.
         matrix: R, if it is another than that of the pairs; entries from 0 to 1 are how much of an edge is there.
     """
 
     def __init__(self, known: Positives, *, dense: bool | None = None, matrix: Float[Array, "U I"] | None = None):
         self.n_users, self.n_items = known.n_users, known.n_items
-        dense = self.n_users * self.n_items <= _LARGEST if dense is None else dense
+        if dense is None:
+            dense = self.n_users * self.n_items <= min(_LARGEST, _SPARSEST * known.users.shape[0])
         if matrix is None and dense:
             matrix = known.history(jnp.arange(self.n_users))
         self.matrix = matrix

@@ -3,10 +3,18 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from gan_rec.data.chunks import ChunkedRows, Histories
+from gan_rec.data.sampling import Positives
 from gan_rec.random import bernoulli
+
+
+def known_of(recommender, known: Positives, users: Int[Array, " B"]) -> Array | None:
+    """What a recommender reads of these users: 0/1 histories, the last items in order, or nothing."""
+    if getattr(recommender, "reads_order", False):
+        return None if known.order is None else known.order.last(users, recommender.length)
+    return known.history(users) if getattr(recommender, "reads_history", True) else None
 
 
 def bag(history: Histories, dropout: float, key: PRNGKeyArray | None) -> "Float[Array, 'B I'] | Scaled":

@@ -1,39 +1,20 @@
 """Vectors of item texts, as a recommender holds them: without learning them."""
 
-import hashlib
-
 import numpy as np
 from jaxtyping import Float
 
+from gan_rec.recommenders.fixed import FixedArray
 
-class TextVectors:
-    """A vector for each of I items, hashable, and equal to another one that holds the same numbers.
 
-    Text vectors are no weights: an optimiser must not move or decay them, S seeds must not hold S copies, checkpoints
-    must not repeat them. As a leaf of the recommender they would be all of that. As an attribute without leaves they
-    are part of its structure, like the sizes of its layers: compiled programs contain them as a constant, once for all
-    seeds, and equal vectors compile nothing anew. The price is a limit on their size, of about 2 GB for a program.
+class TextVectors(FixedArray):
+    """A vector for each of I items.
 
     Args:
         values: `[I, T]`.
     """
 
     def __init__(self, values: Float[np.ndarray, "I T"]):
-        self.values = np.array(values, np.float32)
-        self.values.setflags(write=False)
-        self._digest = hashlib.sha256(str(self.values.shape).encode() + self.values.tobytes()).digest()
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, TextVectors) and self._digest == other._digest
-
-    def __hash__(self) -> int:
-        return hash(self._digest)
-
-    def __repr__(self) -> str:
-        return f"TextVectors({self.values.shape})"
-
-    def __deepcopy__(self, memo) -> "TextVectors":
-        return self
+        super().__init__(values)
 
 
 class PrincipalComponents:

@@ -67,8 +67,13 @@ class TwoTower(nnx.Module):
         rows = self.read(jnp.asarray(self.vectors.values))
         return rows if ids is None else rows[ids]
 
-    def read(self, vectors: Float[Array, "I T"]) -> Float[Array, "I D"]:
-        """Representations of all items, if their texts had these vectors."""
+    def features(self, ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any T"]:
+        """The text vectors of `ids`, or of all items."""
+        vectors = jnp.asarray(self.vectors.values)
+        return vectors if ids is None else vectors[ids]
+
+    def read(self, vectors: Float[Array, "*any T"], ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
+        """Representations of `ids`, or of all items, if their texts had these vectors."""
         return self.leave(nnx.relu(self.enter(vectors)))
 
     def score(self, users: Float[Array, "B D"], items: Float[Array, "*any D"]) -> Float[Array, "B _"]:
@@ -96,6 +101,6 @@ class Hybrid(TwoTower):
         super().__init__(n_users, n_items, dim, rngs=rngs, **options)
         self.item_embedding = nnx.Param(jnp.zeros((n_items, dim)))
 
-    def read(self, vectors: Float[Array, "I T"]) -> Float[Array, "I D"]:
-        """Representations of all items, if their texts had these vectors."""
-        return super().read(vectors) + self.item_embedding[...]
+    def read(self, vectors: Float[Array, "*any T"], ids: Int[Array, "*any"] | None = None) -> Float[Array, "*any D"]:
+        """Representations of `ids`, or of all items, if their texts had these vectors."""
+        return super().read(vectors) + (self.item_embedding[...] if ids is None else self.item_embedding[ids])

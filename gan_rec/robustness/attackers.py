@@ -29,7 +29,7 @@ class PatientPGD(nnx.Module):
     def __init__(self, attack_steps: int = 20, restarts: int = 1):
         self.attack_steps, self.restarts = attack_steps, restarts
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key: PRNGKeyArray, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key: PRNGKeyArray, ball: Ball):
         """Return the rows with the highest loss that were met."""
         rows = (users, items)
         value, best = self._climb(loss, rows, ball.step(rows, gradient_at(loss, *rows)), ball)
@@ -112,10 +112,10 @@ class Given(nnx.Module):
 
     bounded = True  # every row ends on the sphere by construction
 
-    def __init__(self, users: Float[Array, "*any D"], items: Float[Array, "*any D"]):
+    def __init__(self, users: Float[Array, "*any D"], items: Float[Array, "*many E"]):
         self.ways = nnx.List([nnx.Param(users), nnx.Param(items)])
 
-    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any D"], key, ball: Ball):
+    def __call__(self, loss, users: Float[Array, "*n D"], items: Float[Array, "*any E"], key, ball: Ball):
         """Return rows moved to the edge of the ball."""
         return ball.step((users, items), tuple(way[...] for way in self.ways))
 

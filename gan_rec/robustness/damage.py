@@ -16,8 +16,9 @@ from gan_rec.games.batches import Batch, draw_pairs
 from gan_rec.games.rows import RowLoss
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
+from gan_rec.recommenders.history import known_of
 
-ROWS = ("both", "users", "items")
+ROWS = ("both", "users", "items", "features")
 GOALS = ("list", "loss")
 _SHARPNESS = 3.0  # at which PGD did most to trained models and their twins, on validation
 _MOST_PAIRS = 2**17  # that the attacked loss is over
@@ -47,7 +48,8 @@ class Moved(nnx.Module):
 class Attacked(NamedTuple):
     """S recommenders after an attack, with users as users, their rows before, and what it did to their loss."""
 
-    clean_rows: tuple[Float[Array, "S U D"], Float[Array, "S I D"]]
+    clean_rows: tuple[Float[Array, "S U D"], Float[Array, "S I _"]]
+    moved_rows: tuple[Float[Array, "S U D"], Float[Array, "S I _"]]  # of items the rows, or the features
     moved: Moved
     losses: Float[Array, " S"]  # of the moved rows
 
@@ -85,7 +87,7 @@ def move_rows(
         loss: the recommender's loss, see `gan_rec.games.rows.LOSSES`.
         norm: "l2" or "linf".
         side: how the recommenders were trained, see `gan_rec.recommenders.flipped.flip`.
-        rows: which may move, one of ROWS.
+        rows: which may move, one of ROWS; "features": those of items, of a recommender that has some.
         goal: what the adversary raises, one of GOALS.
         k: of the goal "list".
         ranked: the items that lists are made of; None: those of `known`.
@@ -122,20 +124,22 @@ def _move_all(recommenders, adversaries, known: Positives, key, radii, *, attack
         adversary = attack.attack if attack is not None else adversary
         draw_key, attack_key = jax.random.split(key)
         ids = jnp.arange(known.n_users)
-        history = known.history(ids) if recommender.reads_history else None
-        clean = recommender.users(ids, history), recommender.items()
-        ball = Ball(radius * (rows != "items"), radius * (rows != "users"), norm)
+        of_features = rows == "features"
+        look_up = recommender.features if of_features else recommender.items
+        clean = recommender.users(ids, known_of(recommender, known, ids)), look_up()
+        ball = Ball(radius * (rows in ("both", "users")), radius * (rows != "users"), norm)
         profile = getattr(adversary, "reads_history", False)
         if goal == "list":
-            scores = recommender.score(*clean)
+            scores = recommender.score(clean[0], recommender.items())
             own = replace(known, candidates=ranked)
             batch, name = _own_lists(scores, own, k, profile=profile), "softmax"
             scorer = _Standardised(recommender, scores)
         else:
             batch, name, scorer = _whole(known, loss, draw_key, profile=profile), loss, recommender
-        attacked = RowLoss(scorer, batch, name, clean, shared=True)
+        attacked = RowLoss(scorer, batch, name, clean, shared=True, features=of_features)
         moved = ball.project(tuple(adversary(attacked, *clean, attack_key, ball)), clean)
-        return Attacked(clean, Moved(recommender, *moved), attacked(*moved))
+        users, items = moved[0], recommender.read(moved[1]) if of_features else moved[1]
+        return Attacked(clean, moved, Moved(recommender, users, items), attacked(*moved))
 
     return jax.vmap(move, in_axes=(0, None if adversaries is None else 0, 0))(recommenders, adversaries, radii)
 
@@ -149,6 +153,9 @@ class _Standardised:
 
     def __init__(self, recommender: nnx.Module, clean: Float[Array, "U I"]):
         self.inner, self.scale = recommender, _SHARPNESS / jnp.maximum(jnp.std(clean, axis=1, keepdims=True), 1e-12)
+
+    def read(self, features: Float[Array, "I F"], ids=None) -> Float[Array, "I D"]:
+        return self.inner.read(features, ids)
 
     def score(self, users: Float[Array, "U D"], items: Float[Array, "I D"]) -> Float[Array, "U I"]:
         return self.scale * self.inner.score(users, items)

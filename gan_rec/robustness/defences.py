@@ -94,7 +94,7 @@ def without_users(split: Split, dropped: Bool[np.ndarray, " U"]) -> Split:
     train = replace(split.train, ratings=None, times=None)
     return Split(
         split.name, split.method, train.select(~dropped[train.users]), split.valid, split.open_test(), split.notes,
-        split.item_texts,
+        split.item_texts, split.side_information,
     )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def losses_under_attack(
 def _draw(recommender, game, positives: Positives, key, batch_size: int) -> tuple:
     """Clean rows of a random batch, the loss on it, and a key for the attack."""
     row_key, draw_key, attack_key = jax.random.split(key, 3)
-    numbers = jax.random.randint(row_key, (batch_size,), 0, game.size(positives)[1])
+    numbers = game.some_rows(positives, batch_size, row_key)
     batch = game.draw(positives, numbers, draw_key)
     rows = tuple(game.representations(recommender, batch, None))
     return rows, game.loss_of(recommender, batch, rows), attack_key

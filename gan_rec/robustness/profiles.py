@@ -124,7 +124,7 @@ def with_profiles(split: Split, profiles: Bool[np.ndarray, "n I"]) -> Split:
         times=None,
     )
     parts = (replace(part, user_ids=ids) for part in (train, split.valid, split.open_test()))
-    return Split(split.name, split.method, *parts, split.notes, split.item_texts)
+    return Split(split.name, split.method, *parts, split.notes, split.item_texts, split.side_information)
 
 
 def similarity_to(known: Interactions, targets: Int[np.ndarray, " T"]) -> Float[np.ndarray, " I"]:

@@ -11,6 +11,7 @@ from gan_rec.data.sampling import Positives
 from gan_rec.evaluation.ranking import MEMORY
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
+from gan_rec.recommenders.history import known_of
 
 
 def target_ranks(
@@ -53,7 +54,7 @@ def _ranks(recommenders, seen: Positives, chunks: Int[Array, "chunks n"], target
 
     def rank(recommender, users):
         recommender = flip(recommender, seen, side)
-        history = seen.history(users) if getattr(recommender, "reads_history", True) else None
+        history = known_of(recommender, seen, users)
         scores = recommender.score(recommender.users(users, history), recommender.items())
         hidden = seen.known.hide(users, scores)
 

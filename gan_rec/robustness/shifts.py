@@ -12,6 +12,7 @@ from gan_rec.data.sampling import Positives
 from gan_rec.evaluation.beyond import head_and_tail
 from gan_rec.recommenders.flipped import flip
 from gan_rec.recommenders.graph import on_graph
+from gan_rec.recommenders.history import known_of
 from gan_rec.recommenders.mix import Mix
 from gan_rec.robustness.damage import Moved
 
@@ -78,7 +79,8 @@ def without_ids(recommenders):
         weights = jnp.where(weights.sum(axis=-1, keepdims=True) > 0, weights, reads)
         return Mix(recommenders.parts, weights)
     by_graph = getattr(recommenders, "reads_graph", False)
-    return recommenders if getattr(recommenders, "reads_history", True) and not by_graph else None
+    reads = getattr(recommenders, "reads_history", True) or getattr(recommenders, "reads_order", False)
+    return recommenders if reads and not by_graph else None
 
 
 @partial(jax.jit, static_argnames="side")
@@ -94,7 +96,7 @@ def reading(recommenders, histories: Positives, side: str = "user") -> Moved:
     def read(recommender):
         recommender = flip(on_graph(recommender, histories), histories, side)
         ids = jnp.arange(histories.n_users)
-        history = histories.history(ids) if getattr(recommender, "reads_history", True) else None
+        history = known_of(recommender, histories, ids)
         return Moved(recommender, recommender.users(ids, history), recommender.items())
 
     return jax.vmap(read)(recommenders)

@@ -21,7 +21,7 @@ def _batches(game, positives: Positives, schedule: Schedule, key):
 
     def draw(key):
         row_key, draw_key, loss_key = jax.random.split(key, 3)
-        rows = jax.random.randint(row_key, (schedule.batch_size,), 0, game.size(positives)[1])
+        rows = game.some_rows(positives, schedule.batch_size, row_key)
         return game.draw(positives, rows, draw_key), loss_key
 
     return jax.lax.map(draw, jax.random.split(key, _BATCHES))

@@ -389,7 +389,7 @@ def adversary_epoch(state: State, positives, game, schedule: Schedule, keys, *, 
     def play_alone(state, key):
         def step(state, key):
             row_key, draw_key, move_key = jax.random.split(key, 3)
-            rows = jax.random.randint(row_key, (schedule.batch_size,), 0, game.size(positives)[1])
+            rows = game.some_rows(positives, schedule.batch_size, row_key)
             batch = game.draw(positives, rows, draw_key)
             adversary, opt, _ = _move_adversary(state, game, schedule, batch, move_key)
             return state._replace(adversary=adversary, adversary_opt=opt), None

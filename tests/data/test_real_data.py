@@ -17,6 +17,7 @@ SIZES = {
     "disencdr-sport": {"train": 92_612, "test": 8326},
     "filmtrust": {"train": 33_750 - 2, "test": 1747},  # two pairs are rated twice within train
     "hetrec-lastfm": {"all": 92_834},
+    "hetrec-lastfm-friends": {"all": 25_434 + 1892},  # everybody stands beside himself
     "lfm2k": {"train": 44_327, "valid": 4799, "test": 7219},
     "s3rec-beauty": {"all": 198_502},
 }

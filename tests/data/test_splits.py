@@ -93,7 +93,10 @@ def test_a_validation_part_of_its_own_is_kept():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "magic"}, "unknown split 'magic'; allowed: random, leave-one-out, temporal, cold-items, fixed"),
+        (
+            {"method": "magic"},
+            "unknown split 'magic'; allowed: random, leave-one-out, leave-five-out, temporal, cold-items, links, fixed",
+        ),
         ({"method": "fixed"}, "brings no split of its own"),
         ({"method": "temporal"}, "needs timestamps"),
         ({"test_fraction": 0}, "test_fraction must lie between 0 and 1, got 0"),
