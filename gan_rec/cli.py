@@ -16,8 +16,9 @@ from gan_rec.searches import Compare, Tune
 _RESUMABLE = ("train", "tune", "compare", "harden")
 _OF_MANY_VALUES = (
     "--text-column", "--feature-column", "--models", "--users", "--k", "--attacks", "--radii",
-    "--adversaries", "--epsilons", "--alphas", "--poison", "--budget", "--defences", "--recommenders",
+    "--adversaries", "--epsilons", "--alphas", "--poison", "--budget", "--defences", "--recommenders", "--tracker",
 )  # fmt: skip
+_SHELLS = ("bash", "zsh")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,9 +57,12 @@ def parse(arguments: list[str]):
         return None
     name, *rest = arguments
     if name == "--version":
-        import gan_rec
+        from gan_rec.experiments.environment import version_text
 
-        print(gan_rec.__version__)
+        print(version_text())
+        return None
+    if name == "--completion":
+        _print_completion(*rest)
         return None
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; allowed: {', '.join(COMMANDS)}")
@@ -87,6 +91,16 @@ def _parse(name: str, arguments: list[str], default=None):
         raise UserError(f"{_one_line(said.getvalue())}; see gan_rec {name} --help") from None
 
 
+def _print_completion(shell: str = "bash", *others: str) -> None:
+    """Print what a shell reads to complete commands and options."""
+    if shell not in _SHELLS or others:
+        raise UserError(f"unknown shell {' '.join((shell, *others))!r}; allowed: {', '.join(_SHELLS)}")
+    with contextlib.suppress(SystemExit):
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="gan_rec", args=["--tyro-print-completion", shell], config=(tyro.conf.OmitArgPrefixes,)
+        )
+
+
 def _one_line(box: str) -> str:
     """The first message of tyro's box of several lines, with its first suggestion."""
     lines = [re.sub(r"^[\s│|╭╰]+|[\s│|╮╯]+$", "", line) for line in box.splitlines()]
@@ -104,5 +118,9 @@ def _one_line(box: str) -> str:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.__doc__}" for name, command in COMMANDS.items()]
-    usage = "usage: gan_rec COMMAND [OPTIONS]      (gan_rec COMMAND --help lists the options)"
+    usage = (
+        "usage: gan_rec COMMAND [OPTIONS]      (gan_rec COMMAND --help lists the options)\n"
+        "       gan_rec --version              what is installed, for reports of bugs\n"
+        "       gan_rec --completion SHELL     what bash or zsh reads to complete commands and options"
+    )
     return "\n".join([usage, "", "Adversarial learning for recommendation, measured honestly.", "", *lines])

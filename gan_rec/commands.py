@@ -15,6 +15,7 @@ from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings, Text
 from gan_rec.explain_command import Explain
 from gan_rec.inspect_command import Inspect
 from gan_rec.laboratory import Attack, Harden
+from gan_rec.report_command import Report
 from gan_rec.searches import Compare, Tune, new_directory, stopped
 
 # The heavy imports stand inside the commands, so that --help and mistakes answer at once.
@@ -68,7 +69,9 @@ class Train:
     """Cut-offs of the metrics."""
     out: Path | None = None
     """The run directory, new or empty (default: a new one under runs/)."""
-    preset: Literal["shop", "content", "social", "friends", "sequence", "multimodal", "shift"] | None = None
+    preset: (
+        Literal["shop", "content", "social", "friends", "sequence", "cross-domain", "multimodal", "shift"] | None
+    ) = None
     """A scenario to begin with: data, players and a size that two cores train in minutes; options given beside it
     win."""
     config: Path | None = None
@@ -77,6 +80,10 @@ class Train:
     """Go on with a run that was stopped, in --out or beside --config."""
     quiet: bool = False
     """Show no progress."""
+    tracker: tuple[str, ...] = ("tensorboard",)
+    """What is told beside metrics.jsonl, none or several: tensorboard (event files in the run directory), wandb
+    (Weights & Biases; WANDB_MODE=offline needs no account), or a class of your own as my_module:MyTracker, whose code
+    is then run."""
     mesh: str | None = None
     """How all devices share the work of --task ranking: data=X,model=Y splits batches in X parts and the tables of
     recommender mf in Y (default: one device trains)."""
@@ -105,7 +112,7 @@ class Train:
         import jax
 
         out = self._directory()
-        how = {"resume": self.resume, "quiet": self.quiet}
+        how = {"resume": self.resume, "quiet": self.quiet, "trackers": self.tracker}
         given = [f.name for f in fields(self.text) if getattr(self.text, f.name) != getattr(TextOptions(), f.name)]
         if self.task != "labels" and given:
             raise UserError(f"{', '.join(given)}: only --task labels has such options, this is --task {self.task}")
@@ -333,5 +340,5 @@ class Plan:
 COMMANDS = {
     "datasets": Datasets, "language": Language, "train": Train, "tune": Tune, "compare": Compare, "evaluate": Evaluate,
     "recommend": Recommend, "export": Export, "plan": Plan, "attack": Attack, "harden": Harden, "detect": Detect,
-    "explain": Explain, "inspect": Inspect,
+    "explain": Explain, "inspect": Inspect, "report": Report,
 }  # fmt: skip

@@ -71,13 +71,14 @@ class Explain:
     def _run(self) -> None:
         from gan_rec.experiments.run import open_run
         from gan_rec.experiments.titles import titles_of
+        from gan_rec.plot import save
 
         run = open_run(self.run_directory, self.fold)
         fitted = run.models[self.model]
         explanation = None if self.user is None else self._explain(fitted, titles_of(run, fitted.split))
         found = self._measure(fitted) if self.faithfulness else None
         if self.output is not None:
-            _draw(self.output, (found if explanation is None else explanation).plot())
+            save((found if explanation is None else explanation).plot(), self.output)
         if self.format == "json":
             parts = {} if explanation is None else explanation.values()
             if found is not None:
@@ -105,11 +106,3 @@ class Explain:
     @property
     def _method(self) -> str | None:
         return None if self.method == "auto" else self.method
-
-
-def _draw(path: Path, figure) -> None:
-    from gan_rec.experiments.explanation_views import png
-    from gan_rec.files import write_bytes, writing
-
-    with writing(path):
-        write_bytes(path, png(figure))

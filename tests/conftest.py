@@ -1,5 +1,7 @@
 import itertools
 import os
+import shutil
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +126,34 @@ def data_folder() -> Path:
         return Path(folder)
     message = "set GAN_REC_DATA to the folder that holds cfgan-ml100k and the other data sets"
     return pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    """Shows an address in a browser, and gives the pixels of a window 1100 wide.
+
+    Its console must stay empty, but for lines with something that is `usual`.
+    """
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if browser is None:
+        assert not os.environ.get("GAN_REC_CHROMIUM"), "the environment says that there is a Chromium"
+        pytest.skip("no Chromium is installed")
+
+    def show(address: str, height: int, *options: str, usual: tuple[str, ...] = ()) -> np.ndarray:
+        from matplotlib.image import imread
+
+        shot = tmp_path / "shot.png"
+        done = subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+             f"--user-data-dir={tmp_path / 'profile'}", f"--window-size=1100,{height}", f"--screenshot={shot}",
+             *options, address], capture_output=True, text=True, timeout=180,
+        )  # fmt: skip
+        said = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+        said = [line for line in said if not any(part in line for part in usual)]
+        assert done.returncode == 0 and not said, said
+        return imread(shot)
+
+    return show
 
 
 def killing(label: str, epoch: int) -> str:

@@ -12,7 +12,7 @@ from flax import nnx
 from gan_rec.data.ratings import RatedPairs
 from gan_rec.data.samples import EncodedTexts, to_samples
 from gan_rec.data.sampling import to_device
-from gan_rec.data.side import SideInformation
+from gan_rec.data.side import Domains, SideInformation
 from gan_rec.experiments import players
 from gan_rec.experiments.beside import beside_pairs
 from gan_rec.experiments.settings import Settings
@@ -34,6 +34,7 @@ _RNG = np.random.default_rng(3)
 SIDE = SideInformation(
     {name: _RNG.random((N_ITEMS, size), np.float32) for name, size in (("sound", 3), ("look", 2))},
     np.array([[0, 1], [1, 0], [2, 13], [5, 7], [7, 0]], np.int32),
+    Domains(("books", "films"), np.array([0, 1, 0, 1, 1, 0, 1, 0, 0], np.int32)),
 )
 
 
@@ -415,6 +416,25 @@ def _labels_loss(case, texts, none):
     return np.mean([-np.log(p) if t else -np.log(1 - p) for p, t in zip(chances, labels, strict=True)])
 
 
+def _domain_losses(case):
+    """Softmax among the sampled items of the same domain, and minus the critic's cross-entropy, row by row."""
+    batch, domains = case.batch, SIDE.item_domains.of_items
+    placed = on_graph(case.model, batch.graph)
+    scores, others, known = (np.asarray(x, float) for x in placed.without(batch.users, batch.items, batch.others))
+    data = []
+    for item, score, row, counts in zip(np.asarray(batch.items), scores, others, known, strict=True):
+        listed = zip(np.asarray(batch.others), row, strict=True)
+        rivals = [s for other, s in listed if domains[other] == domains[item] and other != item]
+        data.append(counts * (np.log(np.exp(score) + np.exp(rivals).sum()) - score))
+    told = []
+    for domain in range(2):
+        for user in np.asarray(batch.users):
+            if placed.node_degree[domain * N_USERS + user] > 0:
+                logit = float(case.adversary(placed.shared(jnp.array([user])))[domain, 0])
+                told.append(_softplus(-logit) if domain == 0 else _softplus(logit))
+    return np.sum(data) / max(known.sum(), 1.0), -np.mean(told)
+
+
 def reference(case):
     """Data loss and adversarial loss of `case` at KEY; None where there is no simple other way."""
     game, settings, batch = case.game, case.settings, case.batch
@@ -463,6 +483,8 @@ def reference(case):
         )
         data = np.mean([((1 - row[mine > 0]) ** 2).sum() for row, mine in zip(made, real, strict=True)])
         return data + zeros, fooling.mean() + zeros
+    if settings.game == "domain":
+        return _domain_losses(case)
     users, items, scores = (np.asarray(x, float) for x in game.scores(case.model, batch, KEY))
     scores = scores / (settings.temperature if settings.game == "advinfonce" else 1.0)
     log_q = np.asarray(game.hardness(case.adversary, *(jnp.asarray(x) for x in (users, items, scores))), float)

@@ -1,9 +1,6 @@
 """The robustness card: one page that needs nothing else."""
 
 import html.parser
-import os
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -95,20 +92,7 @@ def test_the_command_writes_the_whole_page(tmp_path, capsys):
     assert "Robustness of u-17 &amp; run" in text and str(tmp_path) not in text
 
 
-def test_chromium_shows_the_page_without_errors(tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if browser is None:
-        assert not os.environ.get("GAN_REC_CHROMIUM"), "the environment says that there is a Chromium"
-        pytest.skip("no Chromium is installed")
+def test_chromium_shows_the_page_without_errors(tmp_path, chromium):
     write_card(tmp_path / "card.html", page())
-    shot = tmp_path / "card.png"
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
-         f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1100,2400", f"--screenshot={shot}",
-         (tmp_path / "card.html").as_uri()], capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0 and ":CONSOLE" not in done.stderr
-    from matplotlib.image import imread
-
-    pixels = imread(shot)
+    pixels = chromium((tmp_path / "card.html").as_uri(), 2400)
     assert pixels.shape[:2] == (2400, 1100) and pixels[..., :3].std() > 0.05

@@ -12,7 +12,7 @@ import gan_rec.recommenders
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices, players
 from gan_rec.experiments.run import attack_radius, most_accurate
-from gan_rec.experiments.settings import DataOptions, Settings
+from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 
 
 def plain(cls):
@@ -40,7 +40,7 @@ def test_recommenders_have_the_options_of_the_table(name):
     # Of texts: what reads them, and what is made of them before a recommender is; of sequences what the game takes.
     read = ("encoder", "components", "pooling", "trainable", "longest", "attacked")
     own = {n: v for n, v in choices.RECOMMENDERS[name].options.items() if n not in read}
-    given = ("rngs", "vectors", "modalities", "links", "features", "scored", "multiple", *read)
+    given = ("rngs", "vectors", "modalities", "links", "domains", "features", "scored", "multiple", *read)
     assert {n: v for n, v in defaults.items() if n not in given} == own
 
 
@@ -167,3 +167,9 @@ def test_free_training_needs_a_gradient_on_what_it_moves(options):
     with pytest.raises(UserError, match="form 'article-alpha' does not go with adversary 'free'"):
         Settings(adversary="free", form="article-alpha", **options).resolved()
     assert Settings(adversary="free", form="article-beta", **options).resolved().form == "article-beta"
+
+
+def test_no_option_of_a_command_has_two_meanings():
+    """On the command line data, settings and texts share one list of names."""
+    names = [f.name for kind in (DataOptions, Settings, TextOptions) for f in dataclasses.fields(kind)]
+    assert len(names) == len(set(names))

@@ -3,14 +3,17 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import killing
 
+import gan_rec
 from gan_rec import cli
 from gan_rec.experiments import run as run_module
 from gan_rec.recommenders.text import TextVectors
+from gan_rec.train.event_files import read_events
 
 FAST = (
     "--recommender autoencoder --seeds 2 --epochs 4 --evaluate-every 2 --dim 8 --hidden 4 --noise 2 --k 5 10 "
@@ -130,6 +133,9 @@ def test_a_killed_run_resumes_to_the_same_results(run, tmp_path):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
     assert losses(run) == losses(out)
+    for model in ("adversarial", "twin"):
+        told = [list(read_events(path / "tensorboard" / model)) for path in (run, out)]
+        assert sorted(told[0]) == sorted(told[1]) and len(set(told[0])) == len(told[0])
 
 
 def test_evaluate(run, capsys):
@@ -304,3 +310,37 @@ def test_a_damaged_checkpoint_is_named(capsys, tmp_path, run):
     for model in ("adversarial", "twin"):
         if model in largest.parts:
             assert "is damaged" in fails(capsys, "recommend", copy, "--all", "--model", model)
+
+
+def test_the_version_comes_with_the_environment(capsys):
+    cli.main(["--version"])
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == gan_rec.__version__
+    assert [line.split(":")[0] for line in others] == ["revision", "python", "packages", "devices"]
+    assert f"jax {jax.__version__}" in others[2]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_shells_can_complete(shell, capsys):
+    cli.main(["--completion", shell])
+    text = capsys.readouterr().out
+    assert "adversary" in text and "certify" in text and "inspect" in text
+
+
+def test_other_shells_cannot(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--completion", "fish"])
+    assert stop.value.code == 2 and "unknown shell 'fish'; allowed: bash, zsh" in capsys.readouterr().err
+
+
+def test_import_asks_nobody_and_loads_no_jax():
+    program = """
+import socket, sys
+def refuse(*arguments, **options): raise SystemExit("import has asked the network")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import gan_rec
+assert "jax" not in sys.modules
+for name in gan_rec.__all__: getattr(gan_rec, name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import gan_rec
-from gan_rec import cli
+from gan_rec import cli, plot
 from gan_rec.data import Split
 from gan_rec.errors import UserError
 from gan_rec.experiments import compare, leaderboard
@@ -255,5 +255,14 @@ def test_compilation_is_measured_while_it_is_asked_for():
 
 
 def test_without_matplotlib_there_is_no_plot(board, tmp_path, monkeypatch):
-    monkeypatch.setattr(leaderboard, "find_spec", lambda name: None)
-    assert not leaderboard.plot(results(board), tmp_path / "x.png") and not (tmp_path / "x.png").exists()
+    monkeypatch.setattr("gan_rec.plot.canvas.find_spec", lambda name: None)
+    assert plot.if_possible(plot.leaderboard, results(board)) is None
+
+
+def test_a_leaderboard_in_jupyter(board):
+    found = leaderboard.Leaderboard(results(board) | {"dataset": "a < b"})
+    shown = found._repr_html_()
+    assert json.loads(json.dumps(found)) == found and "a &lt; b" in shown
+    assert shown.count("<tr") == 1 + len(found["models"]) and "against its twin" in shown
+    order = [shown.index(f"<td>{name}</td>") for name in leaderboard.table(found)["model"]]
+    assert order == sorted(order)

@@ -17,6 +17,8 @@ def _case(game, recommender, adversary, **options):
     sizes = {n: v for n, v in SMALL.items() if n in choices.ADVERSARIES[adversary]}
     if recommender == "sasrec":
         sizes |= {"heads": 1}  # of 5 units
+    if recommender == "cross-domain":
+        sizes["own_dim"] = 3
     if recommender == "multimodal":
         sizes["modality_dim"] = SMALL["modality_dim"]
     if adversary == "gradient-generator":
@@ -70,6 +72,7 @@ def table():
     # A tower's bias cancels from differences of scores: bpr has no gradient for it.
     rows.append(_case("embedding", "hybrid", "fgm", epsilon=0.3, under_attack="features", loss="bce"))
     rows.append(_case("embedding", "social-lightgcn", "fgm", epsilon=0.3, spread="joint", link_penalty=0.1))
+    rows.append(_case("domain", "cross-domain", "domain-critic", negatives=6))
     for adversary in choices.GAMES["text"].adversaries:
         rows.append(_case("text", "text-classifier", adversary, epsilon=0.3, head=(6, 4)))
     rows.append(_case("text", "text-classifier", "fgm", epsilon=0.3, head=(6,), feeding="alternate"))
@@ -91,6 +94,11 @@ def _marks(row, earlier):
         "tuned-text-classifier": row[2] not in ("fgm", "free"),
         "two-tower": row[0] != "embedding" or row[2] not in ("generator", "fgm"),
         "hybrid": row[0] != "embedding" or row[2] not in ("generator", "fgm"),
+        # These differ from sasrec, lightgcn and mf in how rows are made, not in what is done to them.
+        "multimodal": "under_attack" not in dict(row[3])
+        and (row[0] != "embedding" or row[2] not in ("generator", "fgm")),
+        "gru": row[2] not in ("generator", "fgm"),
+        "social-lightgcn": row[0] != "embedding" or row[2] not in ("generator", "fgm"),
     }
     if slow.get(row[1], False):
         return pytest.mark.slow

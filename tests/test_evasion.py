@@ -26,7 +26,7 @@ OPTIONS = {"dim": 12, "batch_size": 32, "seeds": 2, "epochs": 40, "learning_rate
 RADII = (0.3, 0.6)
 
 
-@pytest.fixture(scope="module", params=["autoencoder", *map(later, ("mf", "lightgcn", "mult-vae"))])
+@pytest.fixture(scope="module", params=["autoencoder", *map(later, ("mf", "lightgcn"))])
 def models(request, small_split):
     options = OPTIONS | {"recommender": request.param, "adversary": "fgm", "epsilon": 0.3}
     return {"adversarial": gan_rec.fit(small_split, **options), "twin": gan_rec.fit(small_split, alpha=1.0, **options)}

@@ -18,6 +18,12 @@ def test_sampled_softmax_golden():
     np.testing.assert_allclose(value, np.log(8.0), rtol=1e-6)
 
 
+def test_bce_golden():
+    # -log sigmoid(1) = 0.313262 of the positive, -log(1 - sigmoid(0)) = 0.693147, -log(1 - sigmoid(2)) = 2.126928
+    value = losses.bce(jnp.array([1.0]), jnp.array([[0.0, 2.0]]))
+    np.testing.assert_allclose(value, (0.313262 + 0.693147 + 2.126928) / 3, rtol=1e-6)
+
+
 def test_softmax_golden():
     scores = jnp.log(jnp.array([[1.0, 2.0, 3.0, 4.0]]))
     targets, candidates = jnp.array([[1.0, 1.0, 0.0, 0.0]]), jnp.array([[1.0, 1.0, 1.0, 0.0]])

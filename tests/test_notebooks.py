@@ -11,6 +11,9 @@ SMALL = """DATASET = "synthetic"
 OPTIONS = {"seeds": 2, "epochs": 6, "dim": 16, "evaluate_every": 2}"""
 SMALL_TEXTS = """REVIEWS, ROWS, ATTACKED = "womens-clothing", 400, 16
 ITEMS, OPTIONS = "ml-100k", {"seeds": 2, "epochs": 3}"""
+SMALL_SCENARIOS = (
+    'SCENARIOS, OPTIONS = ("friends", "multimodal", "shift"), {"seeds": 2, "epochs": 2, "evaluate_every": 1}'
+)
 
 
 @pytest.mark.long
@@ -20,7 +23,8 @@ def test_notebook_runs(path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert len(parameters) == 1
-    parameters[0].source = SMALL_TEXTS if "language" in path.stem else SMALL
+    others = {"04_language": SMALL_TEXTS, "07_scenarios": SMALL_SCENARIOS}
+    parameters[0].source = others.get(path.stem, SMALL)
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
 
 

@@ -15,6 +15,7 @@ def settings(**options):
     ).resolved()
 
 
+@pytest.mark.long
 def test_a_step_on_rows_does_not_grow_with_the_tables():
     few, many = (plan(settings(table_updates="lazy-adam"), n, 2 * n) for n in (10_000, 10**9))
     assert few.flops == many.flops and few.moved == many.moved

@@ -65,6 +65,7 @@ def test_lazy_adam_is_adamw_where_every_row_is_in_the_batch(game, options):
     assert_close(rows_metrics, dense_metrics, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_generator_learns_the_same_from_rows_as_from_tables():
     options = ALL_ROWS | {"adversary": "generator", "noise": 2, "hidden": 4}
     (dense, _), (rows, _) = play("dense", **options), play("lazy-adam", **options)

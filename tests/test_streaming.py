@@ -253,6 +253,7 @@ def test_the_mean_loss_of_a_pass_counts_every_pair_alike():
     assert found["finite"].tolist() == [True, False]
 
 
+@pytest.mark.long
 def test_a_run_learns_and_recommends_what_a_user_has_not_seen(
     folder, pairs, small_buffers, tmp_path, monkeypatch, capsys
 ):

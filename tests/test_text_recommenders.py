@@ -64,7 +64,7 @@ def test_only_candidates_are_ranked_by_hand():
     np.testing.assert_allclose(found.per_user["NDCG@3"][0], [(gain[1] + gain[2]) / (gain[0] + gain[1]), gain[2]])
     np.testing.assert_allclose(found.per_user["R@2"][0], [0.5, 0.0])
     np.testing.assert_allclose(found.per_model["coverage@1"], [2 / 3], err_msg="of the three that can be ranked")
-    with pytest.raises(UserError, match="k = 4 is not possible: there are only 3 cold items, so k may be 1 to 3"):
+    with pytest.raises(UserError, match="k = 4 is not possible: there are only 3 items to rank, so k may be 1 to 3"):
         evaluate_ranking(model, to_device(train), truth, (4,))
 
 
@@ -134,7 +134,7 @@ def test_games_over_the_whole_catalogue_refuse_cold_items(game):
 
 
 def test_too_few_cold_items_for_the_metric_are_refused_before_training():
-    with pytest.raises(UserError, match="k = 20 is not possible: there are only 18 cold items"):
+    with pytest.raises(UserError, match="k = 20 is not possible: there are only 18 items to rank"):
         gan_rec.fit(split(gan_rec.load("synthetic"), "cold-items"), progress=False)
 
 

@@ -3,7 +3,7 @@
 from gan_rec.adversaries.attacks import FGM, FGSM, PGD, VAT, Accumulated, ClippedNoise, Free, Noise
 from gan_rec.adversaries.attention import Attention
 from gan_rec.adversaries.ball import Ball, everywhere
-from gan_rec.adversaries.critics import PairCritic, VectorCritic
+from gan_rec.adversaries.critics import DomainCritic, PairCritic, VectorCritic
 from gan_rec.adversaries.generator import Generator, GradientGenerator, SentenceGenerator
 from gan_rec.adversaries.hardness import Hardness, OwnScores
 from gan_rec.adversaries.mixtures import Hull, Profile
@@ -19,13 +19,13 @@ GENERATORS = {
     "generator": Generator, "gradient-generator": GradientGenerator, "attention": Attention, "hull": Hull,
     "profile": Profile,
 }  # fmt: skip
-CRITICS = {"pair-critic": PairCritic, "vector-critic": VectorCritic}
+CRITICS = {"pair-critic": PairCritic, "vector-critic": VectorCritic, "domain-critic": DomainCritic}
 SAMPLERS = {"own-scores": OwnScores, "hardness": Hardness}
 WEIGHTS = {"kl-dro": KLDRO}
 ADVERSARIES = ATTACKS | GENERATORS | CRITICS | SAMPLERS | WEIGHTS
 
 __all__ = [
-    "ADVERSARIES", "ATTACKS", "Accumulated", "Attention", "Ball", "CRITICS", "ClippedNoise", "FGM", "FGSM", "Free",
-    "GENERATORS", "Generator", "GradientGenerator", "Hardness", "Hull", "KLDRO", "Noise", "OwnScores", "PGD",
-    "PairCritic", "Profile", "SAMPLERS", "SentenceGenerator", "VAT", "VectorCritic", "WEIGHTS", "everywhere",
+    "ADVERSARIES", "ATTACKS", "Accumulated", "Attention", "Ball", "CRITICS", "ClippedNoise", "DomainCritic", "FGM",
+    "FGSM", "Free", "GENERATORS", "Generator", "GradientGenerator", "Hardness", "Hull", "KLDRO", "Noise", "OwnScores",
+    "PGD", "PairCritic", "Profile", "SAMPLERS", "SentenceGenerator", "VAT", "VectorCritic", "WEIGHTS", "everywhere",
 ]  # fmt: skip

@@ -41,3 +41,25 @@ class VectorCritic(nnx.Module):
     def __call__(self, vectors: Float[Array, "B I"], conditions: Float[Array, "B I"]) -> Float[Array, " B"]:
         """Logits, higher for what seems real."""
         return self.leave(jax.nn.relu(self.read_vector(vectors) + self.read_condition(conditions)))[:, 0]
+
+
+class DomainCritic(nnx.Module):
+    """One logit for what a domain says of a user: whether it was the first domain that said it.
+
+    Args:
+        dim: D, of the rows.
+        hidden: units of both hidden layers.
+        rngs: source of the initial values.
+
+    Source: a domain classifier as in Ganin et al., JMLR 2016, section 4.1.
+    """
+
+    def __init__(self, dim: int, *, hidden: int = 64, rngs: nnx.Rngs):
+        self.enter = nnx.Linear(dim, hidden, rngs=rngs)
+        self.middle = nnx.Linear(hidden, hidden, rngs=rngs)
+        self.leave = nnx.Linear(hidden, 1, rngs=rngs)
+
+    def __call__(self, rows: Float[Array, "*n D"]) -> Float[Array, "*n"]:
+        """Logits, from rows of length 1, which are brought to entries of about 1 first."""
+        scaled = rows * rows.shape[-1] ** 0.5
+        return self.leave(jax.nn.relu(self.middle(jax.nn.relu(self.enter(scaled)))))[..., 0]

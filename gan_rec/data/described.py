@@ -82,6 +82,15 @@ def _facts(dataset: Dataset, whole: Interactions) -> dict[str, str]:
         facts["ratings"] = f"{np.nanmin(whole.ratings):g} to {np.nanmax(whole.ratings):g}"
     if whole.times is not None and not dataset.times_are_places:
         facts["times"] = f"{_date(whole.times.min())} to {_date(whole.times.max())}"
+    side = dataset.side_information
+    if side is not None and side.item_features:
+        facts["features"] = ", ".join(f"{name} {rows.shape[1]}" for name, rows in side.item_features.items())
+    if side is not None and side.user_links is not None:
+        facts["links"] = f"{len(side.user_links):,} between users"
+    if side is not None and side.item_domains is not None:
+        counts = np.bincount(side.item_domains.of_items)
+        named = zip(side.item_domains.names, counts, strict=True)
+        facts["domains"] = ", ".join(f"{name} ({n:,} items)" for name, n in named)
     if dataset.item_texts is not None:
         facts["texts"] = f"{sum(map(bool, dataset.item_texts)):,} items, for example {dataset.item_texts[0][:60]!r}"
     return facts

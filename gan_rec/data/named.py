@@ -32,6 +32,7 @@ class NamedDataset:
     texts: dict | None = None  # the items' texts: "place" like those above and, if it can be fetched, "origin"
     features: dict[str, str] = field(default_factory=dict)  # modality -> place of the items' features
     links: str | None = None  # place of the links between users
+    domains: bool = False  # whether it is a folder of folders, each a domain
     people: bool = False  # whether its items are its users: who is to follow whom
 
 
@@ -125,6 +126,11 @@ _ALL = (
         "disencdr-sport", "Amazon Sports, users shared with disencdr-cloth (SIGIR 2022)", 9928, 30_796, 100_938,
         "MIT (repository)", "reviews from Amazon; cite J. Cao et al., DisenCDR, SIGIR 2022",
         places=("disencdr-cloth-sport/sport",), parts=_TWO, flags=("split", "cross-domain"),
+    ),
+    NamedDataset(
+        "disencdr-cloth-sport", "both as one: two domains with users in common (SIGIR 2022)", 9928, 69_804, 196_307,
+        "MIT (repository)", "reviews from Amazon; cite J. Cao et al., DisenCDR, SIGIR 2022",
+        places=("disencdr-cloth-sport",), parts=_TWO, flags=("split", "cross-domain"), domains=True,
     ),
     NamedDataset(
         "filmtrust", "FilmTrust ratings (IJCAI 2013), random 95/5 split", 1508, 2071, 35_495,

@@ -23,6 +23,8 @@ def as_people(dataset: Dataset) -> Dataset:
     users, items = first.user_ids, first.item_ids
     if users.dtype != items.dtype or not np.isin(users, items).any():
         raise UserError(f"{dataset.name}: items are to be users, but none of the ids is a user's and an item's")
+    both = np.intersect1d(users.astype(str), items.astype(str)).size
+    note = f"{_NOTE} ({both:,} of {len(users):,} users and {len(items):,} items have an id in common)"
     ids = np.union1d(users, items) if users.dtype == np.int64 else _in_order(users, items)
     place = {own: index for index, own in enumerate(ids.tolist())}
     to_user, to_item = (np.array([place[own] for own in old.tolist()], np.int32) for old in (users, items))
@@ -32,7 +34,7 @@ def as_people(dataset: Dataset) -> Dataset:
     }
     known = "all" if "all" in parts else "train"
     parts = {name: _with_selves(part) if name == known else part for name, part in parts.items()}
-    return replace(dataset, parts=parts, notes=(*dataset.notes, _NOTE))
+    return replace(dataset, parts=parts, notes=(*dataset.notes, note))
 
 
 def is_of_people(pairs: Interactions) -> bool:

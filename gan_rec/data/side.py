@@ -1,4 +1,4 @@
-"""Side information of a data set: features of its items, and links between its users."""
+"""Side information of a data set: features and domains of its items, and links between its users."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,14 @@ Notes = list[str]
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one truth value
+class Domains:
+    """Which domain each item is of."""
+
+    names: tuple[str, ...]
+    of_items: Int32[np.ndarray, " I"]  # numbers into the names
+
+
+@dataclass(frozen=True, eq=False)
 class SideInformation:
     """What is known of items and users beside who interacted with what; in contiguous indices."""
 
@@ -25,9 +33,10 @@ class SideInformation:
         default_factory=dict
     )  # modality -> a row for each item
     user_links: Int32[np.ndarray, "L 2"] | None = None  # from, to; each once, nobody to himself
+    item_domains: Domains | None = None  # in a data set of several
 
     def __bool__(self) -> bool:
-        return bool(self.item_features) or self.user_links is not None
+        return bool(self.item_features) or self.user_links is not None or self.item_domains is not None
 
     @property
     def sha256(self) -> str:
@@ -37,6 +46,8 @@ class SideInformation:
             digest.update(f"{name} {rows.shape}\0".encode() + rows.astype("<f4").tobytes())
         if self.user_links is not None:
             digest.update(b"links\0" + self.user_links.astype("<i4").tobytes())
+        if self.item_domains is not None:
+            digest.update("\0".join(self.item_domains.names).encode() + self.item_domains.of_items.tobytes())
         return digest.hexdigest()
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 
 from gan_rec.data.assemble import assemble
 from gan_rec.data.columns import Columns
+from gan_rec.data.domains import distinct as without_same_products
+from gan_rec.data.domains import domain_folders, join, with_domains
 from gan_rec.data.fetch import Origin, fetch, verify
 from gan_rec.data.interactions import Dataset
 from gan_rec.data.item_text import read_item_texts
@@ -42,6 +44,7 @@ def load(
     item_features: str | Path | Sequence[str | Path] | Mapping[str, str | Path | np.ndarray] | bool | None = None,
     links: str | Path | bool | None = None,
     people: bool = False,
+    distinct: bool = False,
     buffer: int = 64,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset | StreamedDataset:
@@ -50,8 +53,9 @@ def load(
     Args:
         dataset: a name (see `named_datasets`), a file (CSV, TSV, space- or `::`-separated, `.inter`, Parquet, also
             gzipped; `user item [rating [timestamp]]` with or without a header, or lists `user item item ...`), a
-            directory with `train.*`, `test.*` and perhaps `valid.*` of these forms, or a data frame; or a directory of
-            other Parquet files, whose interactions are streamed: they may be more than memory holds.
+            directory with `train.*`, `test.*` and perhaps `valid.*` of these forms, or of several such directories,
+            each a domain (users of one id are one user, items belong to their domain), or a data frame; or a directory
+            of other Parquet files, whose interactions are streamed: they may be more than memory holds.
         positive_from: ratings from this value on are positive; None makes every row positive.
         user_column, item_column, rating_column, time_column: names of columns, where the header's are not understood.
         min_user, min_item: users and items with fewer interactions are left out.
@@ -62,6 +66,7 @@ def load(
             file's name; or modalities by name, files or arrays `[I, F]`; or True: those that a named data set has.
         links: a file of links between users (see `gan_rec.data.side.read_links`); or True, as above.
         people: items are users, as in data of who follows whom; see `gan_rec.data.people.as_people`.
+        distinct: leave out items that seem to be in two domains, see `gan_rec.data.domains.same_products`.
         buffer: MiB of pairs that are held at a time of streamed interactions.
         say: called with a line before anything is fetched.
 
@@ -75,7 +80,13 @@ def load(
             raise UserError(f"{name} must be at least 1, got {value}")
     columns = Columns(user_column, item_column, rating_column, time_column)
     if not isinstance(dataset, pd.DataFrame) and is_streamed(dataset):
-        given = {"item_text": item_text, "item_features": item_features, "links": links, "people": people}
+        given = {
+            "item_text": item_text,
+            "item_features": item_features,
+            "links": links,
+            "people": people,
+            "distinct": distinct,
+        }
         given = {name: value is not None and bool(len(value) if isinstance(value, Sized) else value)
                  for name, value in given.items()}  # fmt: skip
         _refuse({"min_user": min_user > 1, "min_item": min_item > 1} | given, dataset)
@@ -84,8 +95,12 @@ def load(
     options = {"positive_from": positive_from, "min_user": min_user, "min_item": min_item}
     loaded = _load(dataset, columns, options, say)
     named = None if isinstance(dataset, pd.DataFrame) else NAMED.get(str(dataset))
+    if people and named is not None and not named.people:
+        of_people = ", ".join(name for name, other in NAMED.items() if other.people)
+        raise UserError(f"items of {named.name} are no people; named data sets whose items are users: {of_people}")
     if people or (named is not None and named.people):
         loaded = as_people(loaded)
+    loaded = without_same_products(loaded) if distinct else loaded
     loaded = _with_texts(loaded, dataset, item_text, item_column, say) if item_text else loaded
     return _with_side(loaded, named, item_features, links, item_column)
 
@@ -114,7 +129,15 @@ def _load(dataset: str | Path | pd.DataFrame, columns: Columns, options: dict, s
     path = Path(dataset).expanduser()
     if not os.path.exists(path):  # unlike Path.exists, answers also for names that no file can have
         raise UserError(_unknown(str(dataset)))
-    return assemble(read_interactions(path, columns), path.absolute().name or str(path.absolute()), **options)
+    return _assemble(path, columns, path.absolute().name or str(path.absolute()), options)
+
+
+def _assemble(path: Path, columns: Columns, name: str, options: dict) -> Dataset:
+    """A file, a folder with the parts of a split, or one with a folder for each domain."""
+    if folders := domain_folders(path):
+        tables = join({domain: read_interactions(folder, columns) for domain, folder in folders.items()})
+        return with_domains(assemble(tables, name, **options))
+    return assemble(read_interactions(path, columns), name, **options)
 
 
 def _with_texts(loaded: Dataset, dataset, item_text: str | Path | bool, id_column: str | None, say) -> Dataset:
@@ -139,7 +162,7 @@ def _plots(dataset, item_ids, say) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _with_side(loaded: Dataset, named: NamedDataset | None, features, links, id_column: str | None) -> Dataset:
-    some, side, notes = next(iter(loaded.parts.values())), SideInformation(), []
+    some, side, notes = next(iter(loaded.parts.values())), loaded.side_information or SideInformation(), []
     if features is True:
         features = {modality: _place(named, place) for modality, place in (named.features if named else {}).items()}
         _check_brought(loaded, features, "item features", "item_features (--item-features)", "features")
@@ -229,7 +252,7 @@ def _load_named(named: NamedDataset, columns: Columns, options: dict, say) -> Da
     if options["positive_from"] is None and named.positive_from is not None:
         options = options | {"positive_from": named.positive_from}
         notes += (f"ratings from {named.positive_from:g} on are positive, as in the source's protocol",)
-    dataset = assemble(read_interactions(path, columns), named.name, **options)
+    dataset = _assemble(path, columns, named.name, options)
     return replace(dataset, notes=notes + dataset.notes, terms=named.terms, default_split=named.default_split)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gan_rec.data.domains import one_of_each
 from gan_rec.data.interactions import Dataset, Interactions, Split
 from gan_rec.data.people import is_of_people, link_numbers
 from gan_rec.data.streamed import StreamedDataset, refuse_streamed, split_streamed
@@ -20,6 +21,7 @@ _FRACTION = {"cold-items": 0.1}  # of the items; of the other methods 0.2 of the
 class _Fractions:
     test: float
     valid: float
+    one_each: bool = False  # of every user and domain one pair is validation
 
 
 def split(
@@ -40,7 +42,8 @@ def split(
             part of the rest validation), "cold-items" (some items are test with all that they have, others validation;
             only these are then ranked, and for nobody is any of them in train), "links" (of people: a part of all
             links, both directions of each in one part) or "fixed" (as the data set brings it; without a validation
-            part, `valid_fraction` of every user's train interactions). None: fixed if it brings one, else what its
+            part, `valid_fraction` of every user's train interactions, or if that is None one of every user in every
+            domain of a data set that has domains). None: fixed if it brings one, else what its
             source uses, else random.
         test_fraction: part of the interactions that is test, of cold-items part of the items. None: 0.2, of cold-items
             0.1.
@@ -63,11 +66,12 @@ def split(
         raise UserError(f"{dataset.name} brings its own split; allowed: fixed, got {method}")
     if not brings and method == "fixed":
         raise UserError(f"{dataset.name} brings no split of its own; allowed: {', '.join(METHODS[:-1])}, got fixed")
+    one_each = valid_fraction is None and bool(dataset.side_information and dataset.side_information.item_domains)
     usual = _FRACTION.get(method, 0.2)
     test_fraction, valid_fraction = (usual if f is None else f for f in (test_fraction, valid_fraction))
     _check_numbers(seed, test_fraction=test_fraction, valid_fraction=valid_fraction)
     rng, notes = np.random.default_rng(seed), []
-    fractions = _Fractions(test_fraction, valid_fraction)
+    fractions = _Fractions(test_fraction, valid_fraction, one_each)
     cut = _CUTS[method]
     return _whole(dataset, method, cut(dataset, fractions, rng, notes), notes)
 
@@ -145,6 +149,10 @@ def _fixed(dataset: Dataset, fractions: _Fractions, rng, notes):
     train, test = dataset.parts["train"], dataset.parts["test"]
     if "valid" in dataset.parts:
         return train, dataset.parts["valid"], test
+    if fractions.one_each:
+        is_valid = one_of_each(train, dataset.side_information.item_domains, rng)
+        notes.append("no validation part: a random train interaction of every user in every domain becomes it")
+        return train.select(~is_valid), train.select(is_valid), test
     is_valid = _part_of_each_user(train, fractions.valid, rng)
     notes.append(f"no validation part: {fractions.valid:.0%} of every user's train interactions become it")
     return train.select(~is_valid), train.select(is_valid), test

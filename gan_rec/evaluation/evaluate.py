@@ -127,14 +127,14 @@ def _matrix(pairs: Positives) -> csr_array:
 def check_cutoffs(ks: tuple[int, ...], n_items: int, candidates: np.ndarray | None = None) -> None:
     """Raise UserError unless every cut-off lies between 1 and the size of the catalogue, or of its `candidates`."""
     ranked, n = ("the catalogue has", n_items) if candidates is None else ("there are only", int(candidates.sum()))
+    to_rank = "" if candidates is None else " to rank"
     if not ks:
         raise UserError("no cut-off k is given; at least one is needed, for example 20")
     for k in ks:
         if not isinstance(k, int):
             raise UserError(f"k must be a whole number, got {k!r}")
         if not 1 <= k <= n:
-            cold = "" if candidates is None else " cold"
-            raise UserError(f"k = {k} is not possible: {ranked} {n}{cold} items, so k may be 1 to {n}")
+            raise UserError(f"k = {k} is not possible: {ranked} {n} items{to_rank}, so k may be 1 to {n}")
 
 
 def compare_models(adversarial: Evaluation, twin: Evaluation) -> dict[str, dict]:

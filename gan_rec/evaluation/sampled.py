@@ -20,6 +20,8 @@ def evaluate_sampled(
 ) -> Evaluation:
     """Rank the one held-out item of each user among `n` items, drawn uniformly from those that the user never had.
 
+    Where `truth` has candidates, only these are drawn.
+
     The numbers are far above those of the whole catalogue and may order models differently (Krichene and Rendle, KDD
     2020): nothing should be chosen by them. Metrics are named so, "sampled NDCG@10". Of equal scores the held-out item
     is the last.
@@ -58,9 +60,12 @@ def _never_had(seen: Positives, truth: Interactions, users, n: int, seed: int) -
     rng, size, known = np.random.default_rng(seed), np.int64(truth.n_items), int(seen.n_pairs)
     pairs = (np.asarray(column)[:known] for column in (seen.users, seen.items))
     had = np.unique(np.concatenate([u * size + i for u, i in (pairs, (truth.users, truth.items))]))
-    if np.bincount(had // size, minlength=truth.n_users)[users].max() + n > size:
+    if np.bincount(had // size, minlength=truth.n_users)[users].max() + n > (
+        size if truth.candidates is None else truth.candidates.sum()
+    ):
         raise UserError(f"there are not {n} items that each user never had")
-    drawn = rng.integers(0, size, (len(users), n))
+    ranked = np.arange(size) if truth.candidates is None else np.flatnonzero(truth.candidates)
+    drawn = ranked[rng.integers(0, len(ranked), (len(users), n))]
     while True:
         order = np.argsort(drawn, axis=1)
         ordered = np.take_along_axis(drawn, order, axis=1)
@@ -69,7 +74,7 @@ def _never_had(seen: Positives, truth: Interactions, users, n: int, seed: int) -
         again = twice | np.isin(users[:, None] * size + drawn, had)
         if not again.any():
             return drawn.astype(np.int32)
-        drawn[again] = rng.integers(0, size, int(again.sum()))
+        drawn[again] = ranked[rng.integers(0, len(ranked), int(again.sum()))]
 
 
 @jax.jit

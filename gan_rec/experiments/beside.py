@@ -1,4 +1,4 @@
-"""What some recommenders read beside pairs: features of items, links between users."""
+"""What some recommenders read beside pairs: features and domains of items, links between users."""
 
 from typing import Any
 
@@ -22,8 +22,13 @@ def reads_links(settings: Settings) -> bool:
     return "link_weight" in choices.RECOMMENDERS[settings.recommender].options
 
 
+def reads_domains(settings: Settings) -> bool:
+    """Whether the recommender reads domains of items."""
+    return "own_dim" in choices.RECOMMENDERS[settings.recommender].options
+
+
 def beside_pairs(settings: Settings, known: SideInformation | None) -> dict[str, Any]:
-    """Features and links for the recommender that reads them, as options of its class.
+    """Features, links and domains for the recommender that reads them, as options of its class.
 
     Raises:
         UserError: the data has none.
@@ -38,6 +43,15 @@ def beside_pairs(settings: Settings, known: SideInformation | None) -> dict[str,
                 "item_features (--item-features), or True for a named data set that has features"
             )
         return {"modalities": Modalities.of(known.item_features)}
+    if reads_domains(settings):
+        if known.item_domains is None:
+            raise UserError(
+                f"recommender {settings.recommender!r} reads domains of items, but the data has none; load a folder of "
+                "folders, each with train.* and test.*, or the named data set disencdr-cloth-sport"
+            )
+        if settings.game == "domain" and len(known.item_domains.names) != 2:
+            raise UserError(f"game 'domain' is of two domains, got {', '.join(known.item_domains.names)}")
+        return {"domains": FixedArray(known.item_domains.of_items, np.int32)}
     return {}
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gan_rec.files import write_text, writing
+from gan_rec.plot import png
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 62rem; margin: 2rem auto;
@@ -107,9 +107,7 @@ def _left(value: Any) -> str:
 
 
 def _figure(text: str, figure: Any) -> str:
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    encoded = base64.b64encode(data.getvalue()).decode()
+    encoded = base64.b64encode(png(figure, 110)).decode()
     return f'<p><img alt="{_safe(text)}" src="data:image/png;base64,{encoded}"></p>'
 
 

@@ -31,7 +31,7 @@ _RANGES = {
             "dim", "latent", "noise", "hidden", "anchors", "profile_length", "attack_steps", "critic_dim", "samples",
             "components", "units", "negatives", "batch_size", "recommender_steps", "epochs", "patience",
             "evaluate_every", "checkpoint_every", "seeds", "trainable", "longest", "accumulate",
-            "item_dim", "item_epochs", "length", "heads", "modality_dim",
+            "item_dim", "item_epochs", "length", "heads", "modality_dim", "own_dim",
         ),
         (1, _INF, "at least 1"),
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gan_rec import plot
 from gan_rec.data import Interactions, Split
 from gan_rec.data.sampling import Positives, to_device
 from gan_rec.errors import UserError
@@ -84,7 +85,7 @@ def compare(asked: Comparison, out: Path, *, resume: bool = False, quiet: bool =
         quiet: show nothing.
 
     Returns:
-        The contents of results.json.
+        The contents of results.json, which Jupyter shows as a table.
 
     Raises:
         UserError: there is no model of some name, an option or the directory does not allow it, a file in it is
@@ -253,9 +254,11 @@ def _measure(
     table = leaderboard.table(results)
     write_text(out / "leaderboard.csv", table.to_csv(index=False))
     write_text(out / "leaderboard.md", leaderboard.markdown(results))
-    if not leaderboard.plot(results, out / "leaderboard.png"):
+    if plot.is_possible():
+        plot.save(plot.leaderboard(results), out / "leaderboard.png")
+    else:
         progress.say("note: no leaderboard.png, since matplotlib is not installed: pip install matplotlib")
-    return results
+    return leaderboard.Leaderboard(results)
 
 
 def _evaluate(lists: Path, truth: Interactions, ks: tuple[int, ...], known: Positives) -> Evaluation:

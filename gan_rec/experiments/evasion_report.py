@@ -1,20 +1,19 @@
 """What attacks on a run have found, as tables, files and pictures."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.console import Group
 from rich.table import Table
 
+from gan_rec import plot
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.certified import certified_accuracy
 from gan_rec.experiments.evasion import STRONGEST, Evasion
 from gan_rec.experiments.tables import interval, new_table
 from gan_rec.files import write_frame, write_text, writing
-
-_COLOURS = {"adversarial": "tab:blue", "twin": "tab:orange", "start": "tab:gray"}
 
 
 def evasion_tables(evasion: Evasion, radii: pd.DataFrame | None = None) -> Group:
@@ -145,54 +144,20 @@ def write(folder: Path, evasion: Evasion, radii: pd.DataFrame | None = None) -> 
             names.append("certified.parquet")
         figure = damage_figure(evasion)
         if figure is not None:
-            figure.savefig(folder / "damage.png", dpi=150)
+            plot.save(figure, folder / "damage.png")
             names.append("damage.png")
     return names
 
 
 def damage_figure(evasion: Evasion):
-    """Curves of all attacks side by side, a line for each model with its range over seeds; None without matplotlib."""
-    if find_spec("matplotlib") is None:
-        return None
-    from matplotlib.figure import Figure
-
-    attacks = evasion.attacks
-    figure = Figure(figsize=(2.6 * len(attacks) + 0.8, 3.0), layout="constrained")
-    all_axes = figure.subplots(1, len(attacks), sharey=True, squeeze=False)[0]
-    for axes, attack in zip(all_axes, attacks, strict=True):
-        own = evasion.curves[evasion.curves["attack"] == attack]
-        for model, of in own.groupby("model", sort=False):
-            by_radius = of.groupby("radius")[evasion.metric]
-            colour = _COLOURS.get(model)
-            axes.plot(by_radius.mean(), label=model, marker="o", markersize=3, color=colour)
-            axes.fill_between(by_radius.mean().index, by_radius.min(), by_radius.max(), alpha=0.2, color=colour)
-        axes.set_title(attack)
-        axes.set_xlabel("radius")
-    all_axes[0].set_ylabel(evasion.metric)
-    all_axes[0].set_ylim(bottom=0)
-    all_axes[0].legend(frameon=False)
-    return figure
+    """See `gan_rec.plot.damage`; None without matplotlib."""
+    return plot.if_possible(plot.damage, evasion)
 
 
 def certified_figure(radii: pd.DataFrame):
-    """Certified accuracy by radius, a panel for each kind of rows and K; None without matplotlib."""
-    if find_spec("matplotlib") is None:
-        return None
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    panels = list(dict.fromkeys(zip(radii["rows"], radii["k"], strict=True)))
-    figure = Figure(figsize=(2.6 * len(panels) + 0.8, 3.0), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (which, k) in zip(all_axes, panels, strict=True):
-        own = radii[(radii["rows"] == which) & (radii["k"] == k)]
+    """Certified accuracy by radius, see `gan_rec.plot.certified`; None without matplotlib."""
+    parts = []
+    for _, own in radii.groupby(["rows", "k"], sort=False):
         at = np.linspace(0, max(own["radius"].quantile(0.99), 1e-6), 60)
-        curves = certified_accuracy(own, at)
-        for model, of in curves.groupby("model", sort=False):
-            axes.plot(of.groupby("radius")["accuracy"].mean(), label=model, color=_COLOURS.get(model))
-        axes.set_title(f"{which}, K = {k}")
-        axes.set_xlabel("radius")
-        axes.locator_params(axis="x", nbins=4)
-    all_axes[0].set_ylabel("certified accuracy")
-    all_axes[0].legend(frameon=False)
-    return figure
+        parts.append(certified_accuracy(own, at))
+    return plot.if_possible(plot.certified, pd.concat(parts, ignore_index=True))

@@ -60,15 +60,28 @@ class Explanation:
 
     def plot(self, n: int = 15):
         """The same as a matplotlib Figure."""
-        from gan_rec.experiments.explanation_views import plot
+        from gan_rec.plot import explanation
 
-        return plot(self, n)
+        return explanation(self, n)
 
     def png(self) -> bytes:
         """The picture as a file's content."""
-        from gan_rec.experiments.explanation_views import png
+        from gan_rec.plot import png
 
         return png(self.plot())
+
+    def bars(self, n: int = 15) -> list[tuple[str, str, pd.DataFrame]]:
+        """Title, unit and the n largest attributions by name: of the history and, where there are some, of words."""
+        from gan_rec.experiments.explanation_views import bars
+
+        return bars(self, n)
+
+    @property
+    def name(self) -> str:
+        """Of the item, for people."""
+        from gan_rec.experiments.explanation_views import named
+
+        return named(self.item, self.title)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Explanations as text and as pictures."""
+"""Explanations as text, and what their pictures show."""
 
 import io
 
@@ -7,6 +7,9 @@ from rich.console import Group
 from rich.text import Text
 
 from gan_rec.experiments.tables import new_table, print_table, short
+from gan_rec.plot import png
+
+__all__ = ["BASELINES", "bars", "deletion_text", "named", "png", "text"]
 
 BASELINES = ("random", "popular first", "rare first")  # orders of a deletion that explain nothing
 
@@ -18,11 +21,11 @@ def text(explanation, n: int = 10) -> str:
 
 def _tables(explanation, n: int):
     frame = explanation.items
-    about = f"user {explanation.user}, item {_named(explanation.item, explanation.title)}"
+    about = f"user {explanation.user}, item {explanation.name}"
     yield Text(f"{about}: rank {explanation.rank}, {explanation.of} {explanation.value:.4f}", style="bold")
     table = new_table("", "item of the history", explanation.method)
     for item, title, attribution in frame.head(n).itertuples(index=False):
-        table.add_row(_named(item, title), f"{attribution:+.4f}")
+        table.add_row(named(item, title), f"{attribution:+.4f}")
     if len(frame) > n:
         rest = frame["attribution"].iloc[n:]
         table.add_row(f"{len(rest)} others, together", f"{rest.sum():+.4f}")
@@ -55,7 +58,7 @@ def _moved_table(explanation):
     table = new_table("", "item", "change", "rank", "score", "by user row", "by item row", "row moved")
     for row in changed.to_dict("records"):
         table.add_row(
-            _named(row["item"], row["title"]), row["change"], f"{row['rank before']} > {row['rank after']}",
+            named(row["item"], row["title"]), row["change"], f"{row['rank before']} > {row['rank after']}",
             f"{row['score before']:.3f} > {row['score after']:.3f}", f"{row['by user row']:+.3f}",
             f"{row['by item row']:+.3f}", f"{row['item row moved']:.1%}",
         )  # fmt: skip
@@ -98,60 +101,17 @@ def _largest(frame: pd.DataFrame, n: int) -> pd.DataFrame:
     return frame.loc[largest].sort_values("attribution", ascending=False)
 
 
-def _named(item, title: str) -> str:
+def named(item, title: str) -> str:
+    """An item by id and title."""
     return f"{item} {short(title)}".rstrip()
 
 
-def plot(explanation, n: int = 15):
-    """An `Explanation` as a matplotlib Figure: bars of the n largest attributions, of words, and ranks that moved."""
-    from matplotlib.figure import Figure
-
-    panels = [("items of the history", _with_names(_largest(explanation.items, n)))]
+def bars(explanation, n: int = 15) -> list[tuple[str, str, pd.DataFrame]]:
+    """What a picture of an `Explanation` shows: title, unit and the n largest attributions by name, for each panel."""
+    largest = _largest(explanation.items, n)
+    names = [named(item, title) for item, title in zip(largest["item"], largest["title"], strict=True)]
+    own = pd.DataFrame({"name": names, "attribution": largest["attribution"].to_numpy()})
+    panels = [("items of the history", f"part of the {explanation.of}", own)]
     if explanation.words is not None and len(explanation.words):
-        panels.append(("words of the item's text", _largest(explanation.words, n)))
-    moved = explanation.moved is not None
-    figure = Figure(figsize=(6 * (len(panels) + moved), 1.5 + 0.3 * n), layout="constrained")
-    axes = figure.subplots(1, len(panels) + moved, squeeze=False)[0]
-    for own, (title, frame) in zip(axes, panels, strict=False):
-        frame = frame[::-1]
-        colours = ["tab:blue" if value >= 0 else "tab:red" for value in frame["attribution"]]
-        own.barh(range(len(frame)), frame["attribution"], color=colours)
-        own.set_yticks(range(len(frame)), [_plain(name) for name in frame.iloc[:, 0]])
-        own.axvline(0, color="black", linewidth=0.8)
-        own.set_title(title)
-        own.set_xlabel(f"part of the {explanation.of}" if title.startswith("items") else "part of the score")
-    if moved:
-        _plot_ranks(axes[-1], explanation)
-    name = _plain(_named(explanation.item, explanation.title))
-    figure.suptitle(f"user {explanation.user}, item {name}: rank {explanation.rank}, by {explanation.method}")
-    return figure
-
-
-def _plot_ranks(axes, explanation) -> None:
-    colours = {"entered": "tab:green", "left": "tab:red", "stayed": "tab:gray"}
-    for row in explanation.moved.to_dict("records"):
-        axes.plot([0, 1], [row["rank before"], row["rank after"]], "o-", color=colours[row["change"]])
-    axes.set_xticks([0, 1], ["clean", "attacked"])
-    axes.set_yscale("log")
-    axes.invert_yaxis()
-    axes.set_ylabel("rank")
-    axes.set_title(explanation.attack)
-    for change, colour in colours.items():
-        axes.plot([], [], "o-", color=colour, label=change)
-    axes.legend(frameon=False)
-
-
-def _with_names(frame: pd.DataFrame) -> pd.DataFrame:
-    names = [_named(item, title) for item, title in zip(frame["item"], frame["title"], strict=True)]
-    return pd.DataFrame({"name": names, "attribution": frame["attribution"].to_numpy()})
-
-
-def _plain(name: str) -> str:
-    return str(name).replace("$", r"\$")  # which matplotlib would read as mathematics
-
-
-def png(figure) -> bytes:
-    """A matplotlib Figure as the content of a .png file."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    return content.getvalue()
+        panels.append(("words of the item's text", "part of the score", _largest(explanation.words, n)))
+    return panels

@@ -79,17 +79,14 @@ class Deletion:
 
     def plot(self):
         """Both measures' mean curves as a matplotlib Figure."""
-        from matplotlib.figure import Figure
+        from gan_rec.plot import deletion
 
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        for axes, measure in zip(figure.subplots(1, 2), MEASURES, strict=True):
-            for order, found in self.curves.items():
-                style = "--" if order in BASELINES else "-"
-                axes.plot(self.shares, found[measure].mean(axis=(0, 1)), style, label=order)
-            axes.set_xlabel("share of the history that is gone")
-            axes.set_ylabel("score, as part of the first" if measure == "score" else "1 / log2(1 + rank)")
-        axes.legend(frameon=False)
-        return figure
+        return deletion(self)
+
+    @property
+    def plain_orders(self) -> tuple[str, ...]:
+        """Those that explain nothing."""
+        return BASELINES
 
 
 def deletion(

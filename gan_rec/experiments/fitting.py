@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import pandas as pd
 
 from gan_rec.data import Interactions, Split, StreamedInteractions
@@ -21,6 +22,8 @@ from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
 from gan_rec.progress import Progress
 from gan_rec.recommenders.baselines import EDLAE
+from gan_rec.recommenders.flipped import flip
+from gan_rec.recommenders.graph import on_graph
 from gan_rec.recommenders.popularity import Popularity
 from gan_rec.robustness import damage, losses_under_attack, train_generator
 from gan_rec.robustness.attackers import WITHOUT_PARAMETERS
@@ -43,10 +46,25 @@ class Fitted:
         """How it was trained, see `gan_rec.recommenders.flipped.flip`."""
         return players.side_of(self.settings)
 
+    def item_rows(self, seed_index: int = 0) -> np.ndarray:
+        """Item representations `[I, D]` of one of the S seeds, as they serve the test.
+
+        Raises:
+            UserError: there is no such seed.
+        """
+        recommender = jax.tree.map(lambda x: x[0], one_seed(self, seed_index))
+        known = to_device(self.split.train_and_valid())
+        return np.asarray(flip(on_graph(recommender, known), known, self.side).items())
+
     @property
     def chosen_epochs(self) -> list[int]:
         """The epoch that validation chose, for each seed."""
         return [int(epoch) for epoch in self.weights.selected.epoch]
+
+    def _repr_html_(self) -> str:
+        from gan_rec.experiments.views import fitted_html
+
+        return fitted_html({"": self})
 
 
 class History:
@@ -277,7 +295,13 @@ def evaluate_popularity(split: Split, ks: Sequence[int] = DEFAULT_KS) -> Evaluat
 
 
 def recommend(
-    fitted: Fitted, users: Sequence[Any] | None = None, k: int = 10, *, seed_index: int = 0, memory: int = 64
+    fitted: Fitted,
+    users: Sequence[Any] | None = None,
+    k: int = 10,
+    *,
+    seed_index: int = 0,
+    memory: int = 64,
+    titles: bool = False,
 ) -> pd.DataFrame:
     """The best K items for each user that are in neither train nor validation; after a split by cold items, of these.
 
@@ -287,16 +311,23 @@ def recommend(
         k: list length.
         seed_index: which of the S seeds answers.
         memory: MiB of scores that are held at a time.
+        titles: add the texts of the items, as the data have them, as the column `title`.
 
     Returns:
         A row for each recommendation, in the given order of users: `user, rank, item, score`, with original ids.
 
     Raises:
-        UserError: an unknown user, `k` outside the catalogue, no such seed, or memory below 1.
+        UserError: an unknown user, `k` outside the catalogue, no such seed, memory below 1, or items without texts.
     """
+    if titles and fitted.split.item_texts is None:
+        raise UserError("these items have no titles; load the data with item_text=True, or with a file of texts")
     known, candidates = fitted.split.train_and_valid(), fitted.split.candidates
     one = one_seed(fitted, seed_index)
-    return lists(one, known, users, k, side=fitted.side, candidates=candidates, memory=memory)
+    found = lists(one, known, users, k, side=fitted.side, candidates=candidates, memory=memory)
+    if titles:
+        title = dict(zip(known.item_ids.tolist(), fitted.split.item_texts, strict=True))
+        found["title"] = [title[item] for item in found["item"].tolist()]
+    return found
 
 
 def one_seed(fitted: Fitted, seed_index: int):

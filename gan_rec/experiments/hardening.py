@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import json
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 
 import gan_rec
+from gan_rec import plot
 from gan_rec.data import Split
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices
@@ -137,9 +137,9 @@ def harden(asked: Hardening, out: Path, *, resume: bool = False, quiet: bool = F
     chosen = asked.goal.choose(trials)
     best = _settings(asked.settings, {name: chosen[name] for name in TWIN}, refit=asked.settings.refit)
     write_text(out / "config.json", Config("ranking", asked.data, best).text_of())
-    figure = front_figure(trials, chosen)
+    figure = plot.if_possible(plot.hardening, trials, front(trials), chosen)
     if figure is not None:
-        figure.savefig(out / "front.png", dpi=150)
+        plot.save(figure, out / "front.png")
     return trials, best
 
 
@@ -195,22 +195,3 @@ def _name(row: dict | pd.Series) -> str:
     if row["alpha"] == 1:
         return "twin"
     return f"{row['adversary']}, epsilon {row['epsilon']:g}, alpha {row['alpha']:g}"
-
-
-def front_figure(trials: pd.DataFrame, chosen: pd.Series):
-    """All trials by clean and attacked NDCG, their Pareto front, and the chosen one; None without matplotlib."""
-    if find_spec("matplotlib") is None:
-        return None
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for adversary, own in trials.fillna({"adversary": "twin"}).groupby("adversary", sort=False):
-        axes.plot(own["clean"], own["attacked"], "o", label=adversary)
-    best = front(trials)
-    axes.step(best["clean"], best["attacked"], color="gray", linewidth=1, where="post", label="Pareto front")
-    axes.plot(chosen["clean"], chosen["attacked"], "o", markersize=13, fillstyle="none", color="black", label="chosen")
-    axes.set_xlabel("clean NDCG@20 on validation")
-    axes.set_ylabel("NDCG@20 under PGD, mean over radii")
-    axes.legend(frameon=False)
-    return figure

@@ -40,9 +40,10 @@ from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 from gan_rec.experiments.words import word_counts
 from gan_rec.files import write_frame, write_text
 from gan_rec.progress import Progress
+from gan_rec.train import trackers as all_trackers
 from gan_rec.train.checkpoints import Checkpoints
 from gan_rec.train.fit import Fit, Training
-from gan_rec.train.tracking import Tracker
+from gan_rec.train.tracking import Tracking
 
 _SEED, _FRACTION = 42, 0.2  # the article's
 MODELS = ("adversarial", "twin")
@@ -98,6 +99,7 @@ def train_labels(
     *,
     resume: bool = False,
     quiet: bool = False,
+    trackers: tuple[str, ...] = ("tensorboard",),
 ) -> dict:
     """Train the adversarial classifier and its twin on every fold, test each once, and write the run directory.
 
@@ -109,6 +111,7 @@ def train_labels(
         out: the run directory, which must be empty or new; with `resume`, that of a run that was stopped.
         resume: go on from the last checkpoint.
         quiet: show nothing.
+        trackers: what is told beside metrics.jsonl, see `gan_rec.train.trackers.find`.
 
     Returns:
         The contents of results.json.
@@ -117,6 +120,7 @@ def train_labels(
         UserError: a setting, the data or the directory does not allow it.
     """
     settings, out = label_settings(settings, task), Path(out)
+    all_trackers.find(trackers)
     check_directory(out, resume)
     with Progress(enabled=not quiet) as progress:
         config = Config(task, options, settings, text=text)
@@ -125,13 +129,16 @@ def train_labels(
         made_with = environment(problem.sha256) | {"split_sha256": problem.split_sha256}
         begin(out, config, made_with, resume)
         evaluations, told = {}, []
-        with Tracker(out) as tracker:
+        with Tracking(out, all_trackers.make(trackers, out)) as tracking:
+            tracking.begin(json.loads(config.text_of()), resume)
             for fold, split in enumerate(problem.parts, start=1):
-                found, rows = _fold(fold, split, problem, settings, out, tracker, progress)
+                found, rows = _fold(fold, split, problem, settings, out, tracking, progress)
                 told += rows
                 for name, evaluation in found.items():
                     evaluations.setdefault(name, []).append(evaluation)
-        return _finish(out, problem, settings, evaluations, told)
+            results = _finish(out, problem, settings, evaluations, told)
+            tracking.finish(results)
+        return results
 
 
 def _prepare(config: Config, progress: Progress, *, show: bool) -> Problem:
@@ -211,23 +218,25 @@ def _of_ratings(config: Config, progress: Progress, show: bool) -> Problem:
     )  # fmt: skip
 
 
-def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):
+def _fold(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracking: Tracking, progress: Progress):
     """Evaluations by model and attack, and rows of what the training took; baselines are fitted beside it."""
     beside = ThreadPoolExecutor(1)
     try:
         baselines = {name: beside.submit(baseline, split) for name, baseline in problem.baselines.items()}
-        found, told = _players(fold, split, problem, settings, out, tracker, progress)
+        found, told = _players(fold, split, problem, settings, out, tracking, progress)
         progress.say(f"fitting {', '.join(baselines)} ...")
         return found | {name: baseline.result() for name, baseline in baselines.items()}, told
     finally:  # those that were not begun shall not be begun
         beside.shutdown(wait=False, cancel_futures=True)
 
 
-def _players(fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracker: Tracker, progress: Progress):
+def _players(
+    fold: int, split: LabelSplit, problem: Problem, settings, out: Path, tracking: Tracking, progress: Progress
+):
     found, told = {}, []
     for name, own in {"adversarial": settings, "twin": settings.twin()}.items():
         label = f"{name} {fold}"
-        observers = (tracker.model(label), ModelProgress(progress, label, own, split, problem.things))
+        observers = (tracking.model(label), ModelProgress(progress, label, own, split, problem.things))
         store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
         fit = problem.training(own, split, observers, store).fit(split.train, split.valid)
         found[name] = evaluate_labels(fit, split)
@@ -238,7 +247,7 @@ def _players(fold: int, split: LabelSplit, problem: Problem, settings, out: Path
                 fit, part, **known, attack=attack, radius=settings.epsilon, norm=settings.norm
             )
         epochs = [int(epoch) for epoch in fit.selected.epoch]
-        told.append({"model": name, "epochs": epochs, "seconds": seconds(pd.DataFrame(tracker.rows(label)))})
+        told.append({"model": name, "epochs": epochs, "seconds": seconds(pd.DataFrame(tracking.rows(label)))})
     return found, told
 
 

@@ -1,13 +1,29 @@
-"""A comparison as a table and as a plot."""
+"""A comparison as a table."""
 
-from importlib.util import find_spec
-from pathlib import Path
+import html
 
 import pandas as pd
 
 from gan_rec.experiments.tables import interval
 
 _COMPILING = "this_session_compilation_seconds"  # which comparisons of earlier versions do not have
+
+
+class Leaderboard(dict):
+    """The results of a comparison, which Jupyter shows as a table."""
+
+    def _repr_html_(self) -> str:
+        metric, rows = self["metric"], []
+        for name in table(self)["model"]:
+            model, tests = self["models"][name], {}
+            for against, of_twin in ((f"against {self['best_baseline']}", False), ("against its twin", True)):
+                test = _test(name, self, of_twin)
+                tests[against] = f"{test['difference']:+.4f} (p {test['p_holm']:.2g})" if test else ""
+            low, high = model["over_users"]["ci95"]
+            row = {"model": name, metric: interval(model["test"][metric]), "95% over users": f"{low:.4f} to {high:.4f}"}
+            rows.append(row | tests | {"seconds": f"{model['total_seconds']:.0f}"})
+        about = f"<b>{html.escape(self['dataset'])}</b>, {html.escape(self['split'])} split, test"
+        return about + pd.DataFrame(rows).to_html(index=False)
 
 
 def table(results: dict) -> pd.DataFrame:
@@ -105,24 +121,3 @@ def _difference(test: dict | None) -> list[str]:
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def plot(results: dict, path: Path) -> bool:
-    """Draw means with their intervals over users (thin) and over seeds (thick); say whether matplotlib is there."""
-    if find_spec("matplotlib") is None:
-        return False
-    from matplotlib.figure import Figure
-
-    frame = table(results)[::-1].reset_index(drop=True)
-    figure = Figure(figsize=(7, 1 + 0.35 * len(frame)), layout="constrained")
-    axes = figure.subplots()
-    places, means = range(len(frame)), frame[results["metric"]]
-    axes.hlines(places, frame["users low"], frame["users high"], color="tab:gray", linewidth=1, label="95% over users")
-    axes.hlines(places, frame["seeds low"].astype(float), frame["seeds high"].astype(float), color="tab:blue",
-                linewidth=4, label="95% over seeds")  # fmt: skip
-    axes.plot(means, places, "o", color="black", markersize=4)
-    axes.set_yticks(places, frame["model"])
-    axes.set_xlabel(f"{results['metric']} on test, {results['dataset']}")
-    axes.legend(loc="lower right", frameon=False)
-    figure.savefig(path, dpi=150)
-    return True

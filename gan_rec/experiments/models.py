@@ -177,12 +177,17 @@ class MostPopular:
 
 @dataclass(frozen=True)
 class Trained:
-    """A recommender that is trained, alone or against an adversary, in game embedding."""
+    """A recommender that is trained, alone or against an adversary: in game domain where it can, else in embedding."""
 
     recommender: str
     adversary: str | None = None
     closed = False
     seeded = True
+
+    @property
+    def game(self) -> str:
+        """Which game it plays."""
+        return "domain" if _plays_domain(self.recommender, self.adversary) else "embedding"
 
     @property
     def name(self) -> str:
@@ -212,7 +217,7 @@ class Trained:
             return own
         learns = "hidden" in choices.ADVERSARIES[self.adversary]
         pace = {"adversary_learning_rate": Real(3e-4, 1e-2, log=True)} if learns else {}
-        of_game = dict(choices.GAMES["embedding"].space)
+        of_game = dict(choices.GAMES[self.game].space)
         if self.adversary == "free":  # whose steps have one loss at a time, so that no weight is at work
             del of_game["alpha"]
         return {**own, **of_game, **pace}
@@ -224,9 +229,11 @@ class Trained:
 
     def settings(self, values: Values, goal: Goal, seeds: tuple[int, ...] | None = None) -> Settings:
         """Settings (resolved) of a training with such values; those of consecutive seeds with a refit, else of one."""
-        alone = {"adversary": "fgm", "alpha": 1.0} if self.adversary is None else {"adversary": self.adversary}
+        default = "fgm" if self.game == "embedding" else None
+        alone = {"adversary": default, "alpha": 1.0} if self.adversary is None else {"adversary": self.adversary}
         settings = Settings(
-            recommender=self.recommender, select_on=goal.select_on, epochs=goal.epochs, refit=seeds is not None,
+            game=self.game, recommender=self.recommender, select_on=goal.select_on, epochs=goal.epochs,
+            refit=seeds is not None,
             seed=goal.seed if seeds is None else seeds[0], seeds=1 if seeds is None else len(seeds),
             **alone | values,
         ).resolved()  # fmt: skip
@@ -267,6 +274,11 @@ class Trained:
         return fitting.training(self.settings(values, goal), split, observers)
 
 
+def _plays_domain(recommender: str, adversary: str | None) -> bool:
+    known = choices.RECOMMENDERS.get(recommender)
+    return known is not None and "domain" in known.games and adversary in (None, *choices.GAMES["domain"].adversaries)
+
+
 MODELS: dict[str, Model] = {
     **{name: ClosedForm(name, make) for name, make in {"popularity": MostPopular, **BASELINES}.items()},
     **{name: Trained(name) for name, recommender in choices.RECOMMENDERS.items() if recommender.space},
@@ -284,6 +296,8 @@ def model(name: str) -> Model:
         return MODELS[name]
     recommender, _, adversary = name.partition("+")
     adversaries = choices.GAMES["embedding"].adversaries
+    if adversary and _plays_domain(recommender, adversary):
+        return Trained(recommender, adversary)
     trained = [each for each, known in MODELS.items() if isinstance(known, Trained)]
     if recommender in trained and adversary in adversaries:
         return Trained(recommender, adversary)

@@ -3,10 +3,7 @@
 import copy
 import dataclasses
 import hashlib
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -24,6 +21,7 @@ from gan_rec.experiments import choices, scale
 from gan_rec.experiments.settings import Settings
 from gan_rec.games import GAMES
 from gan_rec.games.next_item import NextItem
+from gan_rec.importing import load_named
 from gan_rec.language import load_encoder
 from gan_rec.recommenders import RECOMMENDERS
 from gan_rec.recommenders.text import TextVectors, principal_components
@@ -235,11 +233,16 @@ def attackers(settings: Settings, pairs: Interactions, beside: dict[str, Any] | 
     """With what a trained model is attacked: game, schedule, key -> generator, and whether the training had that one.
 
     The generator is the training's own if it plays in embedding space and has parameters, else the default one; None
-    of a mix, whose rows are as long as the catalogue, and under attack on features: attacks without parameters must do.
+    of a mix, whose rows are as long as the catalogue, under attack on features, and after game domain, whose rows have
+    a part for each domain: attacks without parameters must do.
     """
     own = settings.game in ("embedding", "apr")
     if settings.under_attack == "features":
         return make_game(settings), make_schedule(settings), None, False
+    if settings.game == "domain":
+        plain = {"game": "embedding", "adversary": "fgm", "loss": "bpr", "negatives": 1, "hidden": None}
+        plain = dataclasses.replace(with_radius(settings), **plain)
+        return make_game(plain), make_schedule(plain), None, False
     if settings.recommender == "mix":
         plain = dataclasses.replace(with_radius(settings), adversary="fgm", feeding=None, radii=None)
         return make_game(plain), make_schedule(plain), None, False
@@ -369,18 +372,8 @@ def _same(instance: nnx.Module, key: Any) -> nnx.Module:
 
 
 def _load_class(path: str) -> Callable:
-    module_name, _, class_name = path.partition(":")
     allowed = f"allowed: {', '.join(choices.GAMES['embedding'].adversaries)}, or yours as my_module:MyGenerator"
-    if not (module_name and class_name):
-        raise UserError(f"unknown adversary {path!r}; {allowed}")
-    if "" not in sys.path and os.getcwd() not in sys.path:  # python -m has it, the console script has not
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
-        raise UserError(f"adversary {path!r}: cannot import {module_name!r} ({error}); {allowed}") from error
-    except AttributeError as error:
-        raise UserError(f"adversary {path!r}: module {module_name!r} has no {class_name!r}; {allowed}") from error
+    return load_named(path, "adversary", allowed)
 
 
 def _check_params_only(make: Callable, given: Any) -> None:

@@ -1,11 +1,11 @@
 """The table attack x defence x recommender: means over draws with their intervals; as data, text and a picture."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from gan_rec import plot
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.poisoning import CLEAN
 from gan_rec.files import write_text
@@ -71,38 +71,11 @@ def _interval(row: dict, name: str, form: str) -> str:
     return f"{mean:{form}}{half}"
 
 
-def plot(cells: pd.DataFrame, path: Path) -> bool:
-    """Draw the hit ratio over the budget, a panel for each recommender and attack; say whether matplotlib is there."""
-    if find_spec("matplotlib") is None:
-        return False
-    from matplotlib.figure import Figure
-
-    found = table(cells)
-    recommenders, attacks = (list(dict.fromkeys(found[name])) for name in ("recommender", "attack"))
-    attacks = [attack for attack in attacks if attack != CLEAN] or [CLEAN]
-    size = (1 + 3 * len(attacks), 1 + 2.4 * len(recommenders))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(recommenders), len(attacks), squeeze=False, sharex=True, sharey="row")
-    for line, recommender in zip(panels, recommenders, strict=True):
-        for axes, attack in zip(line, attacks, strict=True):
-            here = found[(found["recommender"] == recommender) & found["attack"].isin([CLEAN, attack])]
-            for defence, own in here.groupby("defence", sort=False):
-                own = own.sort_values("budget")
-                x, mean = 100 * own["budget"], own["hit_ratio"].astype(float)
-                half = (own["hit_ratio_high"].astype(float) - mean).fillna(0.0)
-                axes.errorbar(x, mean, yerr=half, marker="o", markersize=3, capsize=2, linewidth=1, label=defence)
-            axes.set_title(f"{recommender}, {attack}", fontsize=9)
-        line[0].set_ylabel("hit ratio@10 of targets")
-    for axes in panels[-1]:
-        axes.set_xlabel("fakes, % of users")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
-    return True
-
-
 def write(cells: pd.DataFrame, out: Path) -> bool:
     """Write poisoning.csv, poisoning.md and, with matplotlib, poisoning.png; say whether there is a picture."""
     write_text(out / "poisoning.csv", table(cells).to_csv(index=False))
     write_text(out / "poisoning.md", text(cells))
-    return plot(cells, out / "poisoning.png")
+    figure = plot.if_possible(plot.poisoning, table(cells))
+    if figure is not None:
+        plot.save(figure, out / "poisoning.png")
+    return figure is not None

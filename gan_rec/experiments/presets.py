@@ -59,11 +59,18 @@ PRESETS = {
         {"dataset": "s3rec-beauty"},
         {"recommender": "sasrec", "adversary": "fgm", "epochs": 8, "refit": False},
     ),
+    "cross-domain": Preset(
+        "clothes and sports goods of the same users: a critic that must not tell where a row comes from",
+        {"dataset": "disencdr-cloth-sport"},
+        {"recommender": "cross-domain", "game": "domain", "adversary": "domain-critic", "epochs": 4, "refit": False},
+    ),
     "multimodal": Preset(
         "artists by sound and description (AMR): an adversary that moves features, not ids",
         {"dataset": "lfm2k"},
-        {"recommender": "multimodal", "fusion": "early", "adversary": "fgm", "under_attack": "features",
-         "epochs": 30, "patience": 10},
+        {
+            "recommender": "multimodal", "fusion": "early", "weight_decay": 1.0, "adversary": "fgm",
+            "under_attack": "features", "epsilon": 0.5, "epochs": 60, "patience": 15,
+        },
     ),
     "shift": Preset(
         "trained on coats that users chose, tested on coats shown at random: negatives reweighted by the worst case",

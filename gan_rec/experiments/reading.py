@@ -40,13 +40,16 @@ def split_of(options: DataOptions, dataset: data.Dataset) -> data.Split:
         UserError: they ask for folds; or as `gan_rec.split`.
     """
     _refuse_folds(options)
-    return data.split(
-        dataset,
-        options.split,
-        test_fraction=options.test_fraction,
-        valid_fraction=options.valid_fraction,
-        seed=options.split_seed or 0,
+    seed = options.split_seed or 0
+    cut = data.split(
+        dataset, options.split, test_fraction=options.test_fraction, valid_fraction=options.valid_fraction, seed=seed
     )
+    if options.target is None:
+        for name in ("alone", "newcomers"):
+            if getattr(options, name):
+                raise UserError(f"{name} {getattr(options, name)} needs a target, the domain that is ranked")
+        return cut
+    return data.towards(cut, options.target, alone=options.alone, newcomers=options.newcomers, seed=seed)
 
 
 def _refuse_folds(options: DataOptions) -> None:

@@ -1,9 +1,8 @@
 """The sections of a run's robustness card."""
 
-from importlib.util import find_spec
-
 import pandas as pd
 
+from gan_rec import plot
 from gan_rec.errors import UserError
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.card import Section
@@ -107,7 +106,7 @@ def deletion_section(fitted: Fitted) -> Section:
         found = deletion(fitted)
         shown = {
             "tables": {"area under the deletion curve; differences with Holm's p": found.table},
-            "figures": {"deletion curves": found.plot() if find_spec("matplotlib") else None},
+            "figures": {"deletion curves": plot.if_possible(found.plot)},
         }
     except UserError as error:  # of a recommender that knows users by their ids
         shown = {"notes": [str(error)]}

@@ -15,6 +15,8 @@ def check_together(settings: Any) -> None:
     one_term = settings.feeding == "alternate" or settings.adversary == "free"
     played = (settings.game, settings.loss, settings.balance)
     rules = (
+        (settings.game == "domain" and settings.balance == "validation", "balance",
+         "must be 'fixed' or 'gradient' in game 'domain'"),
         (settings.warm_up >= settings.epochs, "warm_up",
          f"must be less than epochs ({settings.epochs}): the adversary would never join"),
         (settings.form not in (None, "alpha") and settings.loss != "bce", "form",

@@ -1,6 +1,7 @@
 """A whole run in a directory: train both models, measure them once on test, write everything down."""
 
 import dataclasses
+import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ import jax
 import pandas as pd
 
 from gan_rec import data
+from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
+from gan_rec.evaluation.domains import domain_accuracy
 from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_models
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
@@ -29,10 +32,12 @@ from gan_rec.experiments.fitting import Fitted, evaluate, evaluate_popularity, p
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.reading import load, method_of, read_splits, split_sha256, splits_of
 from gan_rec.experiments.settings import DEFAULT_KS, DataOptions, Settings
+from gan_rec.experiments.views import fitted_html
 from gan_rec.files import write_frame, write_text
 from gan_rec.progress import Progress
+from gan_rec.train import trackers as all_trackers
 from gan_rec.train.checkpoints import Checkpoints
-from gan_rec.train.tracking import Tracker, read_rows
+from gan_rec.train.tracking import Tracking, read_rows
 
 # Users and items that the command train gives to mix where nobody names it: with three seeds it then takes some
 # gigabytes, for items x items, and for scores of all users for every item.
@@ -64,6 +69,9 @@ class Run:
     settings: Settings
     models: dict[str, Fitted]
 
+    def _repr_html_(self) -> str:
+        return f"run <b>{html.escape(self.directory.name)}</b>: {fitted_html(self.models)}"
+
 
 def train(
     options: DataOptions,
@@ -74,6 +82,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     mesh: str | None = None,
+    trackers: tuple[str, ...] = ("tensorboard",),
 ) -> dict:
     """Train the adversarial model and its twin, evaluate both on test once, and write the run directory.
 
@@ -89,6 +98,7 @@ def train(
         quiet: show nothing.
         mesh: how devices share the training, see `gan_rec.train.sharding.parse_mesh`; None: one device trains. It is
             no part of the configuration: a run may be resumed on another. Of several processes the first writes.
+        trackers: what is told beside metrics.jsonl, see `gan_rec.train.trackers.find`; no part of the configuration.
 
     Returns:
         The contents of results.json.
@@ -97,6 +107,7 @@ def train(
         UserError: a setting, the data or the directory does not allow it.
     """
     asked, out = settings, Path(out)
+    all_trackers.find(trackers)
     settings = most_accurate(asked, options)
     if jax.process_index() == 0:  # to others it looks as the first has left it since
         check_directory(out, resume)
@@ -107,7 +118,7 @@ def train(
         if asked.recommender is None and settings.game == "embedding" and settings.recommender != "mix":
             progress.say(f"  note: recommender {settings.recommender}, not mix: {_against_mix(asked, options, first)}")
         check_cutoffs(tuple(ks), first.train.n_items, first.candidates)
-        if first.candidates is not None and not players.reads_text(settings):
+        if first.train.candidates is not None and not players.reads_text(settings):
             progress.say(
                 f"  note: recommender {settings.recommender} knows items by who had them, which says nothing of cold "
                 "ones; two-tower and hybrid read their texts"
@@ -116,13 +127,17 @@ def train(
         training(settings, first, (), mesh=mesh)  # every mistake shows before anything is written
         digest = split_sha256(settings, splits)
         made_with = environment(dataset.sha256) | digest | {"mesh": mesh}
-        begin(own, Config("ranking", options, settings, tuple(ks)), made_with, resume and own == out)
+        config, resumed = Config("ranking", options, settings, tuple(ks)), resume and own == out
+        begin(own, config, made_with, resumed)
         where = _Where(out / "checkpoints", mesh)
-        with Tracker(own) as tracker:
+        with Tracking(own, all_trackers.make(trackers, own) if own == out else ()) as tracking:
+            tracking.begin(json.loads(config.text_of()), resumed)
             parts = [
-                _part(fold, split, settings, tuple(ks), where, tracker, progress) for fold, split in splits.items()
+                _part(fold, split, settings, tuple(ks), where, tracking, progress) for fold, split in splits.items()
             ]
-        return _finish(own, dataset, splits, settings, parts)
+            results = _finish(own, dataset, splits, settings, parts)
+            tracking.finish(results)
+        return results
 
 
 def most_accurate(settings: Settings, options: DataOptions, split: data.Split | None = None) -> Settings:
@@ -180,6 +195,7 @@ class _Part:
     chosen_epochs: dict[str, list[int]]
     histories: dict[str, pd.DataFrame]
     mix_weights: dict[str, list[float]]  # of the parts of recommender mix, by model
+    domain_accuracy: dict[str, list[float]]  # of a critic trained afresh, in game domain, by model
 
 
 @dataclass(frozen=True)
@@ -196,12 +212,12 @@ def _part(
     settings: Settings,
     ks: tuple[int, ...],
     where: _Where,
-    tracker: Tracker,
+    tracking: Tracking,
     progress: Progress,
 ) -> _Part:
     models = {
         name: _fit(
-            _label(name, fold), own, split, _folder(where.checkpoints, name, fold), where.mesh, tracker, progress
+            _label(name, fold), own, split, _folder(where.checkpoints, name, fold), where.mesh, tracking, progress
         )
         for name, own in model_settings(settings).items()
     }
@@ -218,6 +234,11 @@ def _part(
             for name, fitted in models.items()
             if settings.recommender == "mix"
         },
+        {
+            name: domain_accuracy(fitted.weights.selected.recommender, to_device(split.train)).tolist()
+            for name, fitted in models.items()
+            if settings.game == "domain"
+        },
     )
 
 
@@ -231,10 +252,16 @@ def _folder(checkpoints: Path, name: str, fold: int | None) -> Path:
     return checkpoints / ("" if fold is None else f"fold-{fold}") / name
 
 
-def _fit(label: str, settings: Settings, split: data.Split, folder: Path, mesh, tracker: Tracker, progress) -> Fitted:
-    observers = (tracker.model(label), ModelProgress(progress, label, settings, split))
+def _fit(label: str, settings: Settings, split: data.Split, folder: Path, mesh, tracking: Tracking, progress) -> Fitted:
+    tracked = tracking.model(label)
+    observers = (tracked, ModelProgress(progress, label, settings, split))
     weights = training(settings, split, observers, Checkpoints(folder), mesh).fit(split.train, split.valid)
-    return Fitted(settings, split, weights, pd.DataFrame(tracker.rows(label)))
+    fitted = Fitted(settings, split, weights, pd.DataFrame(tracking.rows(label)))
+    if tracking.trackers:
+        texts = split.item_texts or [""] * split.train.n_items
+        labels = [f"{name} {text}".strip() for name, text in zip(split.train.item_ids, texts, strict=True)]
+        tracked.embedding(fitted.item_rows(), labels)
+    return fitted
 
 
 def _finish(out: Path, dataset: data.Dataset, splits: dict, settings: Settings, parts: list[_Part]) -> dict:
@@ -271,6 +298,8 @@ def _finish(out: Path, dataset: data.Dataset, splits: dict, settings: Settings, 
         "throughput": {name: _throughput(pd.concat([part.histories[name] for part in parts]), first) for name in names},
         "peak_memory_mib": peak_memory(),
     }
+    if settings.game == "domain":
+        results["domain_accuracy"] = by_fold("domain_accuracy")
     if settings.recommender == "mix":
         results["mix_weights"] = by_fold("mix_weights")
     write_frame(out / "per_user.parquet", _per_user(parts, first.train.user_ids, settings))

@@ -45,6 +45,14 @@ class DataOptions:
     named data set has)."""
     people: bool = False
     """Items are users, as in data of who follows whom."""
+    distinct: bool = False
+    """Of data of several domains: without the items that seem to be the same product in two of them."""
+    target: str | None = None
+    """Of data of several domains: the one that is ranked (default: all items together)."""
+    alone: bool = False
+    """Train on the target domain alone."""
+    newcomers: float = 0.0
+    """Part of the users who have no interaction of the target domain in train; only they are then ranked for."""
     split: str | None = None
     """random (per user), leave-one-out, leave-five-out (of users with 8 interactions or more), temporal, cold-items
     (items that nobody has in train; only they are ranked), links (with --people: both directions of a link in one part)
@@ -84,8 +92,8 @@ class Settings:
     """One game between a recommender and an adversary. None means: the default of whose option it is."""
 
     game: str = "embedding"
-    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce, text or
-    rating."""
+    """Which losses the players minimise: embedding, apr, irgan, cfgan, hard-negative, advinfonce, domain,
+    text or rating."""
     recommender: str | None = None
     """The player that ranks: autoencoder, mix (two autoencoders, over users' and over items' histories, and the closed
     form EDLAE), mf, mult-vae, lightgcn, social-lightgcn (over links between users too), sasrec or gru (both over items
@@ -95,12 +103,12 @@ class Settings:
     or the first of the game; of the command train mix, the most accurate, where the data and all that is given allow
     it."""
     adversary: str | None = None
-    """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise, fgsm,
-    fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan: pair-critic;
-    cfgan: vector-critic; hard-negative: own-scores, hardness; advinfonce: hardness; text: fgm, vat, pgd, free,
-    fgsm, noise, clipped-noise, generator; rating: the same, generator first. In embedding, apr, text and rating also a
-    class of your own as my_module:MyGenerator (in Python the class itself or an instance), whose code is then run.
-    Default: the first that is named here, for apr fgm."""
+    """The other player. embedding: generator, gradient-generator, attention, hull, profile, noise, clipped-noise,
+    fgsm, fgm, pgd, vat, free, kl-dro; apr: these without attention, profile and kl-dro, and accumulated; irgan:
+    pair-critic; cfgan: vector-critic; hard-negative: own-scores, hardness; advinfonce: hardness; domain: domain-
+    critic; text: fgm, vat, pgd, free, fgsm, noise, clipped-noise, generator; rating: the same, generator first. In
+    embedding, apr, text and rating also a class of your own as my_module:MyGenerator (in Python the class itself or
+    an instance), whose code is then run. Default: the first that is named here, for apr fgm."""
     loss: str | None = None
     """The recommender's loss: softmax, bpr, sampled-softmax or bce (embedding, apr), bpr or bce (hard-negative),
     bce (text, rating)."""
@@ -165,6 +173,8 @@ class Settings:
     """Recommender social-lightgcn: weight of a link, where an interaction is 1."""
     link_penalty: float | None = None
     """Recommender social-lightgcn: weight of the distance between friends in the loss."""
+    own_dim: int | None = None
+    """Recommender cross-domain: embedding size of the part that each domain has of its own."""
     fusion: str | None = None
     """Recommender multimodal: late (each modality has a map and a score of its own) or early (one for all)."""
     modality_dim: int | None = None
@@ -200,8 +210,8 @@ class Settings:
     noise: int | None = None
     """Adversaries generator, gradient-generator, attention, hull, profile: size of the noise z."""
     hidden: int | None = None
-    """Adversaries generator, gradient-generator, attention, hull, profile, hardness, vector-critic: units of the hidden
-    layers."""
+    """Adversaries generator, gradient-generator, attention, hull, profile, hardness, vector-critic, domain-critic:
+    units of the hidden layers."""
     anchors: int | None = None
     """Adversaries hull, profile: catalogue items that each call mixes."""
     profile_length: int | None = None
@@ -223,7 +233,8 @@ class Settings:
     positive_share: float | None = None
     """Game irgan: part of the policy's samples that comes from observed items."""
     temperature: float | None = None
-    """Games irgan (of the policy), hard-negative (of the weights), advinfonce (of the scores)."""
+    """Games irgan (of the policy), hard-negative (of the weights), advinfonce (of the scores); recommender
+    cross-domain (of its cosines)."""
     entropy: float | None = None
     """Games hard-negative, advinfonce: the adversary's bonus for the entropy of its weights."""
     zero_ratio: float | None = None

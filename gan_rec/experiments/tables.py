@@ -137,6 +137,16 @@ def interval(summary: dict, sign: str = "") -> str:
     return mean if summary["ci95"] is None else f"{mean} ± {summary['ci95'][1] - summary['mean']:.4f}"
 
 
+def as_frames(tables: Group) -> dict[str, pd.DataFrame]:
+    """The same tables by title, with what is written below them, as a page shows them."""
+    found = {}
+    for table in tables.renderables:
+        columns = [pd.Series(list(column.cells), name=str(column.header), dtype=object) for column in table.columns]
+        said = "; ".join(line.rstrip(";") for line in str(table.caption or "").splitlines())
+        found[f"{table.title} ({said})" if said else str(table.title)] = pd.concat(columns, axis=1)
+    return found
+
+
 def new_table(title: str, *columns: str) -> Table:
     """A table without rows; its first column is left-aligned, the others hold numbers."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", expand=False)

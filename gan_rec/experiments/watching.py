@@ -1,6 +1,5 @@
 """A game watched from close by: gradients of both players, fakes beside real rows, epoch by epoch."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from gan_rec.errors import UserError
 from gan_rec.experiments.fitting import resolve, training
 from gan_rec.progress import Progress
 from gan_rec.train.epoch import epoch, init, with_memory
+from gan_rec.train.looking import distances, look
 
 
 class Snapshot(NamedTuple):
@@ -90,21 +90,12 @@ def _one_seed(state):
 
 @jax.jit
 def _look(state, positives, game, schedule, key):
-    game = dataclasses.replace(game, feeding="joint", reuses=False, accumulates=0.0)
-    row_key, draw_key, attack_key = jax.random.split(key, 3)
-    batch = game.draw(positives, game.some_rows(positives, schedule.batch_size, row_key), draw_key)
-    gradient, parts = jax.grad(game.recommender_loss, has_aux=True)(
-        state.recommender, state.adversary, batch, attack_key
-    )
+    seen = look(state, positives, game, schedule, key)
+    game, batch = seen.game, seen.batch
+    gradient, parts = jax.grad(game.recommender_loss, has_aux=True)(state.recommender, state.adversary, batch, seen.key)
     numbers = dict(parts) | {"recommender_gradient": optax.tree.norm(gradient), "adversary_gradient": jnp.nan}
     if jax.tree.leaves(state.adversary):
-        own = jax.grad(game.adversary_loss)(state.adversary, state.recommender, batch, attack_key)
+        own = jax.grad(game.adversary_loss)(state.adversary, state.recommender, batch, seen.key)
         numbers["adversary_gradient"] = optax.tree.norm(own)
-    rows = game.representations(state.recommender, batch, None)
-    loss = game.loss_of(state.recommender, batch, rows)
-    moved = game.attack(state.adversary, loss, *rows, attack_key)
-    for name, row, fake in zip(("user", "item"), rows, moved, strict=True):
-        apart = jnp.linalg.norm(fake - row, axis=-1) / jnp.maximum(jnp.linalg.norm(row, axis=-1), 1e-12)
-        numbers[f"{name}_distance"] = jnp.mean(apart)
-    flat = [x.reshape(-1, x.shape[-1]) for x in (*rows, *moved)]
-    return numbers, flat
+    numbers |= {f"{name}_distance": jnp.mean(apart) for name, apart in distances(seen).items()}
+    return numbers, [x.reshape(-1, x.shape[-1]) for x in (*seen.rows, *seen.fakes)]

@@ -1,6 +1,7 @@
 """Games: what each player minimises, and how a batch is drawn. No game knows an optimiser or the loop."""
 
 from gan_rec.games.cfgan import CFGAN
+from gan_rec.games.domain import DomainGame
 from gan_rec.games.embedding import APR, EmbeddingGame
 from gan_rec.games.irgan import IRGAN
 from gan_rec.games.labels import RatingGame, TextGame
@@ -8,7 +9,10 @@ from gan_rec.games.negatives import AdvInfoNCE, HardNegatives
 
 GAMES = {
     "embedding": EmbeddingGame, "apr": APR, "irgan": IRGAN, "cfgan": CFGAN, "hard-negative": HardNegatives,
-    "advinfonce": AdvInfoNCE, "text": TextGame, "rating": RatingGame,
+    "advinfonce": AdvInfoNCE, "domain": DomainGame, "text": TextGame, "rating": RatingGame,
 }  # fmt: skip
 
-__all__ = ["APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "EmbeddingGame", "HardNegatives", "RatingGame", "TextGame"]
+__all__ = [
+    "APR", "CFGAN", "GAMES", "IRGAN", "AdvInfoNCE", "DomainGame", "EmbeddingGame", "HardNegatives", "RatingGame",
+    "TextGame",
+]  # fmt: skip

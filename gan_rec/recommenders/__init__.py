@@ -1,6 +1,7 @@
 """Recommenders: the player that ranks items (user representations, item representations, a score) or tells labels."""
 
 from gan_rec.recommenders.autoencoder import Autoencoder
+from gan_rec.recommenders.cross_domain import CrossDomain
 from gan_rec.recommenders.gru import GRU
 from gan_rec.recommenders.lightgcn import LightGCN
 from gan_rec.recommenders.matrix_factorization import MatrixFactorization
@@ -18,9 +19,10 @@ RECOMMENDERS = {
     "text-classifier": TextClassifier, "tuned-text-classifier": TunedTextClassifier,
     "rating-predictor": RatingPredictor, "mult-vae": MultVAE, "lightgcn": LightGCN,
     "sasrec": SASRec, "gru": GRU, "social-lightgcn": SocialLightGCN, "multimodal": Multimodal,
+    "cross-domain": CrossDomain,
 }  # fmt: skip
 
 __all__ = [
-    "GRU", "RECOMMENDERS", "Autoencoder", "Hybrid", "LightGCN", "MatrixFactorization", "Mix", "MultVAE", "Multimodal",
-    "RatingPredictor", "SASRec", "SocialLightGCN", "TextClassifier", "TunedTextClassifier", "TwoTower",
+    "GRU", "RECOMMENDERS", "Autoencoder", "CrossDomain", "Hybrid", "LightGCN", "MatrixFactorization", "Mix", "MultVAE",
+    "Multimodal", "RatingPredictor", "SASRec", "SocialLightGCN", "TextClassifier", "TunedTextClassifier", "TwoTower",
 ]  # fmt: skip

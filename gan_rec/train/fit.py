@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from gan_rec.errors import UserError
 from gan_rec.train.balance import rebalance
 from gan_rec.train.epoch import Schedule, State, init, with_memory
+from gan_rec.train.looking import Between
 from gan_rec.train.pulse import listening
 from gan_rec.train.seeds import epoch_of_seeds
 from gan_rec.train.sharding import SizedStore
@@ -74,7 +75,11 @@ class Progress(NamedTuple):
 
 
 class Observer(Protocol):
-    """Is told how a training goes; one with a `pulse(epochs: float)` also within an epoch that lasts."""
+    """Is told how a training goes; one with a `pulse(epochs: float)` also within an epoch that lasts.
+
+    One with a `see(phase: str, epoch: int, between: Between)` also sees the players wherever validation measures them,
+    in a training on one device.
+    """
 
     def begin(self, phase: str, epoch: int, epochs: int) -> None:
         """A phase begins (or goes on) after `epoch` epochs and lasts until `epochs` at the most."""
@@ -220,6 +225,8 @@ class Training:
                 progress = self._rebalance(progress, number, positives, held_out, keys[:, 1], rows)
             for observer in self.observers:
                 observer.tell(rows)
+            if number % self.budget.evaluate_every == 0 or number == epochs:
+                self._show(name, number, Between(progress.state, positives, *self._at(number)))
             if np.all(progress.stopped):
                 break
             if store is not None and number % self.budget.checkpoint_every == 0:
@@ -229,6 +236,11 @@ class Training:
             store.save(f"{name}-result", epochs, progress.kept)
             store.discard(name)
         return progress.kept
+
+    def _show(self, phase: str, number: int, between: Between) -> None:
+        for observer in self.observers:
+            if self.schedule.layout is None and hasattr(observer, "see"):
+                observer.see(phase, number, between)
 
     @property
     def _store(self) -> Store | None:

@@ -8,6 +8,7 @@ import pytest
 
 from gan_rec import cli, data
 from gan_rec.data.described import describe
+from gan_rec.errors import UserError
 
 DAY = 24 * 3600
 
@@ -75,3 +76,23 @@ def test_what_is_streamed_is_not_inspected(tmp_path):
 def test_it_knows_real_data():
     said = "\n".join(describe(data.load("coat-unbiased")).warnings)
     assert "71 pairs also in train" in said
+
+
+def test_what_stands_beside_the_pairs_is_told():
+    friends, features = describe(data.load("filmtrust", links=True)), describe(data.load("lfm2k", item_features=True))
+    assert friends.facts["links"].endswith(" between users") and "audio" in features.facts["features"]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--split", "nonsense"], "unknown split 'nonsense'"), (["--target", "films"], "domains"),
+])  # fmt: skip
+def test_options_of_a_split_are_checked(options, message, tmp_path, capsys):
+    shop().to_csv(tmp_path / "shop.csv", index=False)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["inspect", str(tmp_path / "shop.csv"), *options])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_items_of_a_data_set_of_things_are_no_people():
+    with pytest.raises(UserError, match="items of ml-100k are no people; .*hetrec-lastfm-friends"):
+        data.load("ml-100k", people=True)

@@ -167,3 +167,15 @@ def test_other_files_of_the_folder(data_folder):
     folder = data_folder / "lfm2k-multimodal"
     with pytest.raises(UserError, match="has no train file"):
         load(folder)
+
+
+def test_two_domains_as_one(data_folder):
+    """Users are shared, items are not; a fifth of the test items stand under another id in the other domain."""
+    both, apart = load("disencdr-cloth-sport"), load("disencdr-cloth-sport", distinct=True)
+    (named,) = [d for d in named_datasets() if d.name == both.name]
+    assert (both.n_users, both.n_items) == (named.users, named.items) == (9928, 39_008 + 30_796)
+    assert {part: len(rows) for part, rows in both.parts.items()} == {"train": 180_441, "test": 15_866}
+    assert sum(map(len, both.parts.values())) == named.interactions
+    assert both.side_information.item_domains.names == ("cloth", "sport")
+    assert both.n_items - apart.n_items == 4885
+    assert len(both.parts["test"]) - len(apart.parts["test"]) == 1474 + 1735
