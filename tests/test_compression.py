@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import later
 
 import gan_rec
 from gan_rec.data.sampling import to_device
@@ -102,7 +103,7 @@ def test_both_models_are_attacked_at_every_size(small_run):
     assert sizes["int8", 8] < 0.5 * sizes["whole", 32] and sizes["pruned", 0.9] < 0.5 * sizes["whole", 32]
 
 
-@pytest.mark.parametrize("kind", ["low-rank", "student"])
+@pytest.mark.parametrize("kind", ["low-rank", later("student")])
 def test_other_models_of_both_can_be_attacked(small_run, kind):
     found = compressed(small_run, kinds={kind: (4,)}, attacks=("noise",), radii=(0.1,), k=5).differences
     assert list(found["kind"]) == ["whole", "whole", kind, kind]

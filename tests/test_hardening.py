@@ -33,6 +33,7 @@ def asked(**options):
     return Hardening(DataOptions("synthetic"), SMALL, candidates, **options)
 
 
+@pytest.mark.long
 def test_a_search_is_kept_and_goes_on(tmp_path):
     out = tmp_path / "hardened"
     trials, best = harden(asked(goal=Goal(1.0)), out, quiet=True)

@@ -63,7 +63,8 @@ def untuned(each, option):
     """The value that a model has where nobody sets it."""
     if each.closed:
         return getattr(each.make(), option)
-    return getattr(Settings(recommender=each.recommender, adversary=each.adversary or "fgm").resolved(), option)
+    adversary = each.adversary or ("fgm" if each.game == "embedding" else None)
+    return getattr(Settings(game=each.game, recommender=each.recommender, adversary=adversary).resolved(), option)
 
 
 @pytest.mark.parametrize("name", [*ALL, "mf+generator", "autoencoder+fgm"])

@@ -222,6 +222,7 @@ class Stops:
             raise StopError
 
 
+@pytest.mark.long
 def test_a_training_goes_on_within_a_pass(folder, small_buffers, tmp_path):
     split = gan_rec.split(gan_rec.load(folder))
 
