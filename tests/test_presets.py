@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import gan_rec
 from gan_rec import cli, data
 from gan_rec.commands import Train
 from gan_rec.data.labelled import NAMED_TABLES
@@ -45,7 +46,7 @@ def test_mistakes(options, message):
         preset("film")
 
 
-@pytest.mark.long
+@pytest.mark.slow  # two of them read thousands of texts
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains_evaluates_and_recommends(name, tmp_path, capsys):
     """All of its real data, one epoch."""
@@ -54,8 +55,8 @@ def test_a_preset_trains_evaluates_and_recommends(name, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "twin" in shown and (tmp_path / "run" / "results.json").exists()
     if PRESETS[name].task == "ranking":
-        users = ["--users", "1"]
-        cli.main(["recommend", str(tmp_path / "run"), *users])
+        user = gan_rec.open_run(tmp_path / "run").models["twin"].split.train.user_ids[0]
+        cli.main(["recommend", str(tmp_path / "run"), "--users", str(user)])
         assert ("title" in capsys.readouterr().out) == (name == "content")
 
 
