@@ -12,6 +12,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import cross_domain
 import explanations
 import map_table
 import multimodal
@@ -306,6 +307,7 @@ TABLES = {
     "poisoning": lambda: robustness_tables.poisoning(read("poisoning.jsonl")),
     "explanations": lambda: explanations.table(read("explanations.jsonl")),
     "text-evasion": lambda: text_evasion.table(read("text_evasion.jsonl")[-1]["models"]),
+    "cross-domain": lambda: cross_domain.table(read("cross_domain.jsonl")),
     "sequences": lambda: sequences.table(read("sequences.jsonl")),
     "paths": lambda: sequences.table_of_paths(read("sequences.jsonl")),
     "trust": lambda: social.table(read("social.jsonl"), "trust"),

@@ -115,7 +115,7 @@ def _again(row, earlier):
         return (recommender, adversary) != ("multimodal", "fgm") or "loss" in dict(options)
     more = (
         "tuned-text-classifier", "mult-vae", "lightgcn", "social-lightgcn", "multimodal", "two-tower", "hybrid",
-        "sasrec", "gru",
+        "sasrec", "gru", "cross-domain",
     )  # fmt: skip
     return another or (game, recommender) in earlier or recommender in more
 

@@ -77,7 +77,7 @@ GAMES = {
     ),
     "domain": Game(
         ("domain-critic",),
-        {"alpha": 0.3, "negatives": 512, "sampling": "uniform"},
+        {"alpha": 0.5, "negatives": 512, "sampling": "uniform"},
         space={"alpha": Real(0.2, 0.9)},
     ),
     "text": Game(
@@ -251,7 +251,7 @@ RECOMMENDERS = {
         {"own_dim": 16, "temperature": 0.15},
         dict(
             loss="bpr", dim=64, batch_size=8192, epochs=6, patience=6, evaluate_every=3, learning_rate=2e-2,
-            weight_decay=0.1, average=0.8, adversary_learning_rate=5e-3,
+            weight_decay=0.1, average=0.8, adversary_learning_rate=5e-3, adversary_steps=5,
         ),
         games=("domain",),
         space=_OF_TABLES | {"temperature": OneOf((0.1, 0.15, 0.25))},

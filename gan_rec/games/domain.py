@@ -47,7 +47,7 @@ class DomainGame(Joint):
     Source: Ganin et al., JMLR 2016, equations 9 and 13 to 18.
     """
 
-    alpha: float | Float[Array, "..."] = 0.3
+    alpha: float | Float[Array, "..."] = 0.5
     weight: float | Float[Array, "..."] | None = None
     negatives: int = 512
     sampling: str = "uniform"
