@@ -111,8 +111,15 @@ def _one_line(box: str) -> str:
         else:
             part.append(line)
     message = parts[0] if parts else " ".join(filter(None, lines))
+    message = re.sub(r"\. Expected one of \((.*?)\)\.+", _allowed, message)
     suggestion = re.search(r"Perhaps you meant:? *(--[\w-]+)", " ".join(parts[1:2]))
     return message + (f" (did you mean {suggestion[1]}?)" if suggestion else "")
+
+
+def _allowed(choices: re.Match) -> str:
+    """Tyro lists the choices of a set, in another order each time, with the None of an option that may be left out."""
+    names = set(re.findall(r"'([^']*)'", choices[1])) - {"None"}
+    return f"; allowed: {', '.join(sorted(names))}"
 
 
 def _overview() -> str:

@@ -213,6 +213,10 @@ def test_help(command, capsys):
         ("train --dataset synthetic --split-seed -1", "the seed of a split must be 0 or more, got -1"),
         ("train --dataset synthetic --k", "no cut-off k is given"),
         ("train --dataset synthetic --adversary :Y", "unknown adversary ':Y'"),
+        (
+            "train --preset chess",
+            "'--preset'; allowed: content, cross-domain, friends, multimodal, sequence, shift, shop",
+        ),
         ("train --resume", "--resume needs the directory"),
         ("train --resume --out no-such-run", "nothing to resume"),
         ("train --config no-such.json", "cannot read no-such.json"),

@@ -58,6 +58,19 @@ def test_every_table_has_its_place(tables):
             tables.rendered(wrong)
 
 
+def test_every_link_of_the_readme_leads_somewhere(tables):
+    text = tables.README.read_text(encoding="utf-8")
+    titles = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), flags=re.MULTILINE
+    )
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]
+    assert len(links) > 15
+    for file, _, anchor in (link.partition("#") for link in links):
+        assert not file or (tables.README.parent / file).exists(), file
+        assert not anchor or anchor in anchors, anchor
+
+
 def test_numbers(tables):
     assert [tables.decimals(v, 3) for v in (0.5, -0.0504, 1.25, 10.01)] == [".500", "-.050", "1.250", "10.010"]
     assert tables.decimals(0.00157, sign="+") == "+.0016"
