@@ -14,7 +14,7 @@ from gan_rec.adversaries.ball import everywhere
 from gan_rec.data.sampling import to_device
 from gan_rec.errors import UserError
 from gan_rec.experiments.evasion import Evasion, half_lost
-from gan_rec.experiments.evasion_report import damage_figure, evasion_tables, summaries, write
+from gan_rec.experiments.evasion_report import evasion_tables, summaries, write
 from gan_rec.experiments.fitting import attacked_how, part_of
 from gan_rec.experiments.tables import print_table
 from gan_rec.robustness import damage
@@ -204,7 +204,7 @@ def test_files_and_tables(evasion, models, tmp_path, capsys):
     print_table(evasion_tables(evasion, radii))
     out = capsys.readouterr().out
     assert "adversarial, pgd" in out and "twin over adversarial" in out and "twin, smoothed, 1" in out
-    assert len(damage_figure(evasion).axes) == len(evasion.attacks)
+    assert len(gan_rec.plot.damage(evasion).axes) == len(evasion.attacks)
 
 
 @pytest.mark.parametrize(("options", "message"), [

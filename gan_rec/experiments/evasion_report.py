@@ -142,16 +142,11 @@ def write(folder: Path, evasion: Evasion, radii: pd.DataFrame | None = None) -> 
         if radii is not None:
             write_frame(folder / "certified.parquet", radii.astype({"user": str}))
             names.append("certified.parquet")
-        figure = damage_figure(evasion)
+        figure = plot.if_possible(plot.damage, evasion)
         if figure is not None:
             plot.save(figure, folder / "damage.png")
             names.append("damage.png")
     return names
-
-
-def damage_figure(evasion: Evasion):
-    """See `gan_rec.plot.damage`; None without matplotlib."""
-    return plot.if_possible(plot.damage, evasion)
 
 
 def certified_figure(radii: pd.DataFrame):

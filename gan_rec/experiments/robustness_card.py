@@ -8,7 +8,7 @@ from gan_rec.evaluation.significance import summary
 from gan_rec.experiments.card import Section
 from gan_rec.experiments.certified import certified_accuracy
 from gan_rec.experiments.evasion import Evasion
-from gan_rec.experiments.evasion_report import certified_figure, damage_figure
+from gan_rec.experiments.evasion_report import certified_figure
 from gan_rec.experiments.faithfulness import deletion
 from gan_rec.experiments.fitting import Fitted
 from gan_rec.experiments.tables import interval
@@ -43,7 +43,7 @@ def evasion_section(evasion: Evasion) -> Section:
         "User and item rows move by a share of their length, the way that an attack finds. Random search uses no "
         "gradient: a gradient attack that does less has failed, and says nothing of the model.",
         tables,
-        {"damage curves": damage_figure(evasion)},
+        {"damage curves": plot.if_possible(plot.damage, evasion)},
         evasion.notes,
         evasion.broken(),
     )
