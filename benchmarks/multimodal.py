@@ -14,6 +14,7 @@ own list away), and when a modality is missing. All that is chosen is chosen on 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -38,6 +39,8 @@ class Options(Common):
 
     dataset: str = "lfm2k"
     """A named data set that brings features of items."""
+    fusions: tuple[Literal["early", "late"], ...] = ("early", "late")
+    """Of the models over features."""
 
 
 def main(options: Options) -> None:
@@ -69,8 +72,8 @@ def rows(split, options: Options):
         row = baseline(name, split, METRIC, KS, options.trials)
         yield row._replace(name="EASE" if name == "ease" else name)
     yield trained("BPR-MF", split, METRIC, KS, adversary="fgm", alpha=1.0, **MF | small)
-    for fusion, values in TWINS.items():
-        how = {"recommender": "multimodal", "fusion": fusion, "adversary": "fgm"} | values
+    for fusion in options.fusions:
+        how = {"recommender": "multimodal", "fusion": fusion, "adversary": "fgm"} | TWINS[fusion]
         yield trained(f"VBPR {fusion}", split, METRIC, KS, alpha=1.0, **how | small)
         yield trained(f"AMR {fusion}", split, METRIC, KS, under_attack="features", **how | ADVERSARY | small)
 

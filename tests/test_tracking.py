@@ -14,6 +14,7 @@ from gan_rec.train import trackers
 from gan_rec.train.event_files import EventFile, forget, read_events
 from gan_rec.train.looking import Between
 from gan_rec.train.tracking import Tracker, Tracking, read_rows
+from gan_rec.train.weights_and_biases import _counted
 
 CONFIG = {"game": "embedding", "dim": 8, "head": [1, 2], "loss": None}
 RESULTS = {"models": {"twin": {"NDCG@5": {"mean": 0.25}, "Gini@5": {"mean": None}}}}
@@ -150,8 +151,9 @@ class FakeWandB(ModuleType):
                      allow_mixed_types=False, log_mode="IMMUTABLE"):  # fmt: skip
             assert all(len(one) == len(columns) for one in data)
 
-    def __init__(self, fails=None):
+    def __init__(self, fails=None, key="a"):
         super().__init__("wandb")
+        self.key = key
         self.fails, self.runs, self.logged, self.summary, self.ended = fails, [], [], {}, []
 
     def init(self, entity=None, project=None, dir=None, id=None, name=None, notes=None, tags=None, config=None,
@@ -163,6 +165,11 @@ class FakeWandB(ModuleType):
         assert resume == "allow" and config == CONFIG
         self.runs.append((project, name, id))
         return self
+
+    def login(self, key=None, relogin=None, host=None, force=None, timeout=None, verify=True, referrer=None,
+              prompt=True):  # fmt: skip
+        assert not prompt and not verify
+        return self.key is not None
 
     def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None,
                       overwrite=None):  # fmt: skip
@@ -197,6 +204,12 @@ def test_weights_and_biases_that_is_missing_or_refuses(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"pip install 'gan_rec\[wandb\]'"):
         trackers.find(["wandb"])
+    monkeypatch.setitem(sys.modules, "wandb", FakeWandB(key=None))
+    with pytest.raises(UserError, match="no key: wandb login"):
+        trackers.find(["wandb"])
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    trackers.find(["wandb"])
+    monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setitem(sys.modules, "wandb", FakeWandB(fails="no\nkey"))
     (tracker,) = trackers.make(["wandb"], tmp_path)
     with pytest.raises(UserError, match="cannot begin: no key; WANDB_MODE=offline"):
@@ -222,3 +235,9 @@ def test_a_finished_run_says_what_it_was_asked(tmp_path):
     play(tmp_path, ["tensorboard"], 1)
     content = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").glob("events*"))
     assert all(f'"{name}"'.encode() in content for name in CONFIG) and json.dumps(8).encode() in content
+
+
+def test_lengths_that_are_all_alike_have_a_histogram():
+    for values in (np.full(9, 0.05), np.float32(0.05) * (1 + np.arange(9) * 1e-7), np.zeros(3), np.array([-1.0, 2.0])):
+        counts, edges = _counted(values.astype(np.float32))
+        assert counts.sum() == len(values) and len(counts) == 40 and (np.diff(edges) > 0).all()

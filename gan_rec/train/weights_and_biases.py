@@ -1,5 +1,6 @@
 """The tracker wandb: a run of Weights & Biases, on a server or (WANDB_MODE=offline) in the run directory's `wandb/`."""
 
+import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,14 @@ from gan_rec.files import write_text
 from gan_rec.train.tracking import Tracker
 
 _MOST_ROWS = 2_000  # of a table
+_BINS = 40
 
 
 def package():
     """The module wandb.
 
     Raises:
-        UserError: it is not installed.
+        UserError: it is not installed, or has no key and is not told to stay offline.
     """
     try:
         import wandb
@@ -27,6 +29,9 @@ def package():
         raise UserError(
             "tracker 'wandb' needs Weights & Biases, which is not installed: pip install 'gan_rec[wandb]'"
         ) from error
+    online = os.environ.get("WANDB_MODE", "online") in ("online", "shared")
+    if online and not wandb.login(prompt=False, verify=False):
+        raise UserError("tracker 'wandb' has no key: wandb login gets one; WANDB_MODE=offline needs no account")
     return wandb
 
 
@@ -75,7 +80,7 @@ class WeightsAndBiases(Tracker):
     def histogram(self, model: str, phase: str, epoch: int, name: str, values: Float[np.ndarray, " n"]) -> None:
         """See `Tracker.histogram`."""
         if np.isfinite(values).all() and values.size:
-            self._log(model, phase, epoch, {name: self._wandb.Histogram(np_histogram=np.histogram(values, 40))})
+            self._log(model, phase, epoch, {name: self._wandb.Histogram(np_histogram=_counted(values))})
 
     def embedding(self, model: str, rows: Float[np.ndarray, "I D"], labels: Sequence[str]) -> None:
         """See `Tracker.embedding`: a table of at most 2,000 rows, of which a panel makes a 2-D projection."""
@@ -100,3 +105,11 @@ class WeightsAndBiases(Tracker):
         if epoch > self._told.get((model, phase), 0):
             about = f"{model}/{phase}/"
             self._run.log({f"{about}epoch": epoch} | {about + name: value for name, value in values.items()})
+
+
+def _counted(values: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and edges. Rows at the edge of a ball have lengths that differ in a last bit: no room for 40 bins."""
+    values = np.asarray(values, np.float64)
+    middle, half = (values.max() + values.min()) / 2, (values.max() - values.min()) / 2
+    half = max(half, 1e-3 * abs(middle), 1e-9)
+    return np.histogram(values, _BINS, (middle - half, middle + half))
