@@ -94,7 +94,7 @@ def under_attack(row: Row, split) -> dict:
 
     attacked = {
         attack: {
-            str(radius): lost(moved_rows(row.fitted, attack, radius, "test", "list", "features")) for radius in RADII
+            str(radius): lost(moved_rows(row.fitted, attack, radius, goal="list", rows="features")) for radius in RADII
         }
         for attack in ATTACKS
     }
