@@ -16,6 +16,7 @@ best item again and again, each time counted as the user's last. Similarities th
 the users of the train part.
 """
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def main(options: Options) -> None:
     common = SASREC | {"seeds": options.seeds, "epochs": options.epochs, "progress": False}
     data = gan_rec.load(options.dataset) if not options.smoke else circle()
     if options.smoke:
-        options = Options(seeds=2, path_epochs=2, models=options.models, part=options.part, output=options.output)
+        options = dataclasses.replace(options, seeds=2, path_epochs=2)
         common |= {"seeds": 2, "epochs": 4, "evaluate_every": 2, "dim": 16, "batch_size": 128, "negatives": 16}
     about = {"benchmark": "sequences", "dataset": data.name, "made_with": made_with()}
 
