@@ -265,7 +265,6 @@ def ranked_by(factors, known, truth, chunk: int = 500):
 
 LABELS = {
     "critic": "`cross-domain` against `domain-critic`",
-    "critic, alpha .3, from one backward pass": "`cross-domain` against `domain-critic`, alpha .3, one backward pass",
     "twin": "`cross-domain` alone",
     "single": "one domain alone",
 }
@@ -307,7 +306,7 @@ _ORDER = [(data, part) for data in ("published", "distinct") for part in ("both"
 def _gain(test: dict) -> str:
     """Difference in NDCG@10, and the chance of none, by Holm over the tests of a part that has several."""
     p = test.get("p_holm", test["p"])
-    return f"{decimals(test['difference'], sign='+')} ({p:.0e})".replace("e-0", "e-").replace("0e+00", "0")
+    return f"{decimals(test['difference'], sign='+')} ({f'{p:.0e}' if p < 0.01 else f'{p:.2f}'})".replace("e-0", "e-")
 
 
 if __name__ == "__main__":
