@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import sys
 
 import tyro
@@ -13,7 +14,6 @@ from gan_rec.compiled import keep_compiled
 from gan_rec.errors import UserError
 from gan_rec.searches import Compare, Tune
 
-_RESUMABLE = ("train", "tune", "compare", "harden")
 _OF_MANY_VALUES = (
     "--text-column", "--feature-column", "--models", "--users", "--k", "--attacks", "--radii",
     "--adversaries", "--epsilons", "--alphas", "--poison", "--budget", "--defences", "--recommenders", "--tracker",
@@ -39,10 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
         place = f" {error.filename}" if error.filename else ""
         print(f"gan_rec: error: cannot read or write{place}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        name = arguments[0] if arguments else ""
-        kept = f"; {name} --resume --out DIR goes on from what it has kept" if name in _RESUMABLE else ""
-        print(f"gan_rec: stopped{kept}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        how = [f"{arguments[0]} --resume --out {shlex.quote(out)} goes on from what it has kept" for out in stop.args]
+        print("; ".join(["gan_rec: stopped", *how]), file=sys.stderr)
         sys.exit(130)
 
 

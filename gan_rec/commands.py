@@ -84,6 +84,8 @@ class Train:
     """What is told beside metrics.jsonl, none or several: tensorboard (event files in the run directory), wandb
     (Weights & Biases; WANDB_MODE=offline needs no account), or a class of your own as my_module:MyTracker, whose code
     is then run."""
+    debug_nans: bool = False
+    """Where --task ranking diverges, look for the operation that was the first to give NaN: slow then, not before."""
     mesh: str | None = None
     """How all devices share the work of --task ranking: data=X,model=Y splits batches in X parts and the tables of
     recommender mf in Y (default: one device trains)."""
@@ -104,6 +106,8 @@ class Train:
         others.check()
         if others.several and (self.mesh is None or self.out is None):
             raise UserError("several processes need --mesh and --out")
+        if self.debug_nans and self.task != "ranking":
+            raise UserError(f"--debug-nans needs --task ranking, this is --task {self.task}")
         if self.mesh is not None and self.task != "ranking":
             raise UserError(f"--mesh {self.mesh} needs --task ranking, this is --task {self.task}")
         others.run(self._run)
@@ -129,7 +133,7 @@ class Train:
             from gan_rec.experiments.run import train
             from gan_rec.experiments.tables import results_table as table
 
-            results = train(self.data, self.settings, out, ks=self.k, mesh=self.mesh, **how)
+            results = train(self.data, self.settings, out, ks=self.k, mesh=self.mesh, debug_nans=self.debug_nans, **how)
         from gan_rec.experiments.tables import print_table
 
         if jax.process_index() == 0:
@@ -243,6 +247,8 @@ class Recommend:
             found = recommend(model, self.users, self.k, seed_index=self.seed_index, memory=self.memory)
             titles = titles_of(run, model.split) if self.format == "table" else None
             titles = titles and dict(zip(model.split.train.item_ids.tolist(), titles, strict=True))
+        if "note" in found.attrs:
+            print(f"note: {found.attrs['note']}", file=sys.stderr)
         text = recommendations_text(found, self.format, titles)
         if self.output is None:
             sys.stdout.write(text)

@@ -1,8 +1,10 @@
 """Files that appear whole or not at all, and where those go that can be made again."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +45,85 @@ def check_writable(place: Path) -> None:
         raise UserError(f"cannot write {place}: {above} is a file")
     if not os.access(above, os.W_OK):
         raise UserError(f"cannot write {place}: {above} is read-only")
+
+
+_LOCK = ".lock"
+_TEMPORARY = re.compile(r"\..*\.(\d+)\.tmp")
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, who: str) -> Iterator[None]:
+    """Work in a folder, which is made, as the only process: the system forgets its lock when the process is killed.
+
+    Files that a killed process had not finished are deleted. Where a file system knows no locks there is none.
+
+    Args:
+        folder: to work in.
+        who: what other processes that are at work there are called in the message.
+
+    Raises:
+        UserError: another process is at work there, or nothing can be written.
+    """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = _hold(folder / _LOCK)
+    if held is None:
+        raise UserError(f"another process is at work in {folder}: wait for that {who}, or give another directory")
+    try:
+        for path in unfinished(folder):
+            path.unlink(missing_ok=True)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / _LOCK).unlink()  # while it is held: who waits for this very file sees that it is another by then
+        os.close(held)
+        with contextlib.suppress(OSError):  # nothing has been written there, or all of it is still there
+            for each in made:
+                each.rmdir()
+
+
+def _hold(lock: Path) -> int | None:
+    """A descriptor of the locked file; None if another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return os.open(lock, os.O_CREAT | os.O_RDWR)
+    while True:
+        file = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                os.close(file)
+                return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(lock), os.fstat(file)):
+                return file
+        os.close(file)  # its owner has deleted it meanwhile
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """The files in a folder, and in those within it, that a process that is no more had begun to write."""
+    found = [(path, _TEMPORARY.fullmatch(path.name)) for path in folder.rglob(".*.tmp")]
+    return [path for path, match in found if match and not lives(int(match[1]))]
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether all that a folder holds was left by a process that was killed before it had written anything."""
+    left = {folder / _LOCK, *(path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name))}
+    return left.issuperset(folder.iterdir())
 
 
 def write_text(path: Path, text: str) -> None:

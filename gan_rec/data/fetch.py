@@ -93,7 +93,7 @@ def _member(archive: bytes, origin: Origin) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             return opened.read(origin.member)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # zipfile and what unpacks raise many kinds
         raise UserError(f"what it sent does not hold {origin.member}") from error
 
 

@@ -75,10 +75,12 @@ def read_columns(path: Path, what: str) -> pd.DataFrame:
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"cannot read {what} from {path}: it is no text in UTF-8 (nor may it be packed)") from error
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (OSError, ValueError) as error:  # pandas' errors are ValueErrors, and what is said of a name with a NUL
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"cannot read {what} from {path}: {why}; a CSV or TSV file with a header is needed") from error
     frame.columns = [name.split(":")[0].strip() for name in frame.columns]
+    if (twice := frame.columns[frame.columns.duplicated()]).size:
+        raise UserError(f"cannot read {what} from {path}: two of its columns have the name {twice[0]!r}")
     return frame
 
 

@@ -20,6 +20,7 @@ TEXT_COLUMN, LABEL_COLUMN = "item_description", "is_recommended"
 _KNOWN = (("Review Text", "Recommended IND"),)
 NAMED_TABLES = ("womens-clothing",)  # folders below $GAN_REC_DATA or the cache
 _MOST_CATEGORIES = 100
+_LARGEST = 1e100  # of a number in a feature column, whose square is still one
 _MISSING = ("", "na", "n/a", "nan", "null")
 _PACKED = (".zip", ".xz", ".zst", ".bz2", ".tar", ".tgz", ".tar.gz", ".7z")  # what pandas would unpack, and the like
 
@@ -235,6 +236,8 @@ def _feature(column: pd.Series) -> pd.Series:
             f"feature column {column.name!r} has infinite numbers, the first is {values.iloc[row]!r} in row {row + 1} "
             "of the data"
         )
+    if (numbers.abs() > _LARGEST).any():
+        raise UserError(f"feature column {column.name!r} has numbers above {_LARGEST:g}: their mean cannot be computed")
     if (values != "").any() and numbers[values != ""].notna().all():
         return numbers.astype(float)
     if (n := len(_categories(values))) > _MOST_CATEGORIES:

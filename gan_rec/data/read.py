@@ -82,6 +82,8 @@ def _content(path: Path) -> bytes:
         raise UserError(f"there is no file {path}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL, or what UTF-8 cannot say
+        raise UserError(f"there is no file {str(path)!r}") from error
 
 
 def _unpack(content: bytes, path: Path) -> bytes:

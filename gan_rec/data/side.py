@@ -115,7 +115,8 @@ def check_features(rows: np.ndarray, item_ids: np.ndarray, name: str) -> Float32
         raise UserError(f"{name}: features must be rows of numbers, [items, features], got {rows.dtype} {rows.shape}")
     if len(rows) != len(item_ids):
         raise UserError(f"{name} has {count(len(rows), 'row')}, but the data has {count(len(item_ids), 'item')}")
-    rows = rows.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is infinite then
+        rows = rows.astype(np.float32)
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
         first = int(np.argmax(bad))

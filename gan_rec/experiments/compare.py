@@ -105,15 +105,15 @@ def compare(asked: Comparison, out: Path, *, resume: bool = False, quiet: bool =
             check_cutoffs(ks, split.train.n_items, split.candidates)
         refused = {each.name: _refusal(each, split, asked.search.goal) for each in compared}
         _check_some_left(refused)
-        begin(out, asked, environment(dataset.sha256) | {"split_sha256": split.sha256}, resume)
-        records = {}
-        for number, each in enumerate(compared, 1):
-            record = _finish(each, asked, split, out / "models", progress, refused[each.name])
-            progress.say(f"{number} of {len(compared)} models: {each.name}, {_outcome(record)}")
-            records[each.name] = record
-        _check_some_left({name: record.get(_NOT_POSSIBLE) for name, record in records.items()})
-        progress.say("reading test, once ...")
-        return _measure(compared, records, asked, split, split.open_test(), out, progress)
+        made_with, records = environment(dataset.sha256) | {"split_sha256": split.sha256}, {}
+        with begin(out, asked, made_with, resume):
+            for number, each in enumerate(compared, 1):
+                record = _finish(each, asked, split, out / "models", progress, refused[each.name])
+                progress.say(f"{number} of {len(compared)} models: {each.name}, {_outcome(record)}")
+                records[each.name] = record
+            _check_some_left({name: record.get(_NOT_POSSIBLE) for name, record in records.items()})
+            progress.say("reading test, once ...")
+            return _measure(compared, records, asked, split, split.open_test(), out, progress)
 
 
 _NOT_POSSIBLE = "not possible"  # in a model's record: why

@@ -1,6 +1,7 @@
 """A run directory: how it begins, and what a training took."""
 
 import contextlib
+import errno
 import json
 import resource
 import sys
@@ -14,23 +15,28 @@ import pandas as pd
 
 from gan_rec.errors import UserError
 from gan_rec.experiments.config import read_object
-from gan_rec.files import write_text
+from gan_rec.files import alone_in, holds_nothing, write_text, writing
 
 
 def check_directory(out: Path, resume: bool, name: str = "config.json") -> None:
     """Raise UserError unless `out` is new or empty, or with `resume` holds a run, whose configuration has this name."""
+    if "\0" in str(out):
+        raise UserError(f"no directory can have the name {str(out)!r}")
     if out.exists() and not out.is_dir():
         raise UserError(f"the output {out} is a file; give a directory that is new or empty")
     if resume and not (out / name).exists():
         raise UserError(f"nothing to resume in {out}: there is no {name}; give the directory of a stopped run")
-    if not resume and out.is_dir() and any(out.iterdir()):
+    if not resume and out.is_dir() and not holds_nothing(out):
         raise UserError(f"the output directory {out} is not empty; give a new one, or --resume to go on with its run")
 
 
+@contextlib.contextmanager
 def begin(
     out: Path, config: Any, made_with: dict, resume: bool, name: str = "config.json", free: tuple[str, ...] = ()
-) -> None:
+) -> Iterator[None]:
     """Write config.json and environment.json, or with `resume` see that they are those of the same run.
+
+    As long as the context lasts no other process can begin there. A KeyboardInterrupt tells of the directory.
 
     Args:
         out: the run directory.
@@ -41,27 +47,45 @@ def begin(
         free: what may be another when it is resumed.
 
     Raises:
-        UserError: another configuration or other data, or a folder that cannot be written to.
+        UserError: another configuration or other data, a folder that cannot be written to, or another process is at
+            work in it.
     """
+    with alone_in(out, "run"):
+        check_directory(out, resume, name)  # again: another process may have begun, and ended, meanwhile
+        with writing(out):
+            _begin(out, config, made_with, resume, name, free)
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(str(out)) from stop
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(f"cannot write in {out}: {error.strerror}; make room, and --resume goes on") from error
+
+
+def _begin(out: Path, config: Any, made_with: dict, resume: bool, name: str, free: tuple[str, ...]) -> None:
     text = config.text_of()
-    if resume and _without(read_object(out / name), free) != _without(json.loads(text), free):
-        raise UserError(f"{out} holds a run with another configuration; resume it with that of {out / name}")
+    if resume and (differ := _differ(read_object(out / name), json.loads(text), free)):
+        raise UserError(
+            f"{out} holds a run with another configuration (other {', '.join(differ)}); resume it with that of "
+            f"{out / name}"
+        )
     if resume and (out / "environment.json").exists():
         if read_object(out / "environment.json").get("split_sha256") != made_with["split_sha256"]:
             raise UserError(f"the data of {config.data.dataset!r} are not those that the run in {out} began with")
         if free:
             write_text(out / name, text)
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / name, text)
-        write_text(out / "environment.json", json.dumps(made_with, indent=1))
-    except OSError as error:
-        raise UserError(f"cannot write to the output directory {out}: {error.strerror}") from error
+    write_text(out / name, text)
+    write_text(out / "environment.json", json.dumps(made_with, indent=1))
 
 
-def _without(config: dict, names: tuple[str, ...]) -> dict:
-    return {name: value for name, value in config.items() if name not in names}
+def _differ(before: dict, now: dict, free: tuple[str, ...]) -> list[str]:
+    """The names of what is not the same."""
+    named, nothing = {"gan_rec": "version of gan_rec"}, object()
+    other = [name for name in before | now if before.get(name, nothing) != now.get(name, nothing)]
+    return [named.get(name, name) for name in other if name not in free]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, evaluate_rank
 from gan_rec.evaluation.metrics import parse
 from gan_rec.evaluation.significance import summary
 from gan_rec.experiments import choices, players, scale
-from gan_rec.experiments.beside import beside_pairs
+from gan_rec.experiments.beside import beside_pairs, reads_links
 from gan_rec.experiments.lists import lists
 from gan_rec.experiments.progress import ModelProgress
 from gan_rec.experiments.settings import DEFAULT_KS, Settings
@@ -305,6 +305,8 @@ def recommend(
 ) -> pd.DataFrame:
     """The best K items for each user that are in neither train nor validation; after a split by cold items, of these.
 
+    Users without history get the items that most users have, but by recommenders that read links between users.
+
     Args:
         fitted: a trained model.
         users: original user ids; None for all.
@@ -323,7 +325,8 @@ def recommend(
         raise UserError("these items have no titles; load the data with item_text=True, or with a file of texts")
     known, candidates = fitted.split.train_and_valid(), fitted.split.candidates
     one = one_seed(fitted, seed_index)
-    found = lists(one, known, users, k, side=fitted.side, candidates=candidates, memory=memory)
+    how = {"candidates": candidates, "memory": memory, "knows_strangers": reads_links(fitted.settings)}
+    found = lists(one, known, users, k, side=fitted.side, **how)
     if titles:
         title = dict(zip(known.item_ids.tolist(), fitted.split.item_texts, strict=True))
         found["title"] = [title[item] for item in found["item"].tolist()]

@@ -132,14 +132,14 @@ def harden(asked: Hardening, out: Path, *, resume: bool = False, quiet: bool = F
     with Progress(enabled=not quiet) as progress:
         dataset, split = read(asked.data, settings[:1], progress)
         made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
-        begin(out, asked, made_with, resume, ASKED)
-        trials = _try_all(split, values, settings, out / TRIALS, progress)
-    chosen = asked.goal.choose(trials)
-    best = _settings(asked.settings, {name: chosen[name] for name in TWIN}, refit=asked.settings.refit)
-    write_text(out / "config.json", Config("ranking", asked.data, best).text_of())
-    figure = plot.if_possible(plot.hardening, trials, front(trials), chosen)
-    if figure is not None:
-        plot.save(figure, out / "front.png")
+        with begin(out, asked, made_with, resume, ASKED):
+            trials = _try_all(split, values, settings, out / TRIALS, progress)
+            chosen = asked.goal.choose(trials)
+            best = _settings(asked.settings, {name: chosen[name] for name in TWIN}, refit=asked.settings.refit)
+            write_text(out / "config.json", Config("ranking", asked.data, best).text_of())
+            figure = plot.if_possible(plot.hardening, trials, front(trials), chosen)
+            if figure is not None:
+                plot.save(figure, out / "front.png")
     return trials, best
 
 

@@ -127,18 +127,18 @@ def train_labels(
         problem = _prepare(config, progress, show=not quiet)
         problem.training(settings, problem.parts[0], (), None)  # every mistake shows before anything is written
         made_with = environment(problem.sha256) | {"split_sha256": problem.split_sha256}
-        begin(out, config, made_with, resume)
         evaluations, told = {}, []
-        with Tracking(out, all_trackers.make(trackers, out)) as tracking:
-            tracking.begin(json.loads(config.text_of()), resume)
-            for fold, split in enumerate(problem.parts, start=1):
-                found, rows = _fold(fold, split, problem, settings, out, tracking, progress)
-                told += rows
-                for name, evaluation in found.items():
-                    evaluations.setdefault(name, []).append(evaluation)
-            results = _finish(out, problem, settings, evaluations, told)
-            tracking.finish(results)
-        return results
+        with begin(out, config, made_with, resume):
+            with Tracking(out, all_trackers.make(trackers, out)) as tracking:
+                tracking.begin(json.loads(config.text_of()), resume)
+                for fold, split in enumerate(problem.parts, start=1):
+                    found, rows = _fold(fold, split, problem, settings, out, tracking, progress)
+                    told += rows
+                    for name, evaluation in found.items():
+                        evaluations.setdefault(name, []).append(evaluation)
+                results = _finish(out, problem, settings, evaluations, told)
+                tracking.finish(results)
+            return results
 
 
 def _prepare(config: Config, progress: Progress, *, show: bool) -> Problem:
@@ -237,7 +237,7 @@ def _players(
     for name, own in {"adversarial": settings, "twin": settings.twin()}.items():
         label = f"{name} {fold}"
         observers = (tracking.model(label), ModelProgress(progress, label, own, split, problem.things))
-        store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name)
+        store = Checkpoints(out / "checkpoints" / f"fold-{fold}" / name, progress.say)
         fit = problem.training(own, split, observers, store).fit(split.train, split.valid)
         found[name] = evaluate_labels(fit, split)
         part, known = split.to_attack(), {"thresholds": found[name].thresholds}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from gan_rec.data import Interactions
 from gan_rec.data.sampling import to_device
+from gan_rec.data.text import count
 from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs
 from gan_rec.evaluation.ranking import MEMORY, top_items
@@ -22,8 +23,12 @@ def lists(
     side: str = "user",
     candidates: np.ndarray | None = None,
     memory: int = MEMORY,
+    knows_strangers: bool = False,
 ) -> pd.DataFrame:
     """The best K items for each user that are not known of them.
+
+    Of users without a known pair most recommenders know nothing: these get the items that most users have, and their
+    scores are how many that are. The frame's `attrs["note"]` says so.
 
     Args:
         recommender: one, with a leading axis of 1.
@@ -33,6 +38,7 @@ def lists(
         side: how the recommender was trained, see `gan_rec.recommenders.flipped.flip`.
         candidates: `[I]` bool, the items to be ranked; None: all.
         memory: MiB of scores that are held at a time.
+        knows_strangers: the recommender does know something of users without a pair, such as links to others.
 
     Returns:
         A row for each recommendation, in the given order of users: `user, rank, item, score`, with original ids.
@@ -46,7 +52,11 @@ def lists(
     indices = np.arange(known.n_users) if users is None else indices_of(users, known.user_ids)
     seen = to_device(known.of_users(indices))
     ranked = top_items(recommender, seen, indices, k, side=side, candidates=candidates, memory=memory)
-    items, scores = (x[0] for x in ranked)
+    items, scores = (np.array(x[0]) for x in ranked)
+    strangers = np.zeros(len(indices), bool)
+    if not knows_strangers:
+        strangers = ~np.isin(indices, known.users)
+        items[strangers], scores[strangers] = _most_common(known, candidates, k)
     frame = pd.DataFrame(
         {
             "user": np.repeat(known.user_ids[indices], k),
@@ -56,7 +66,19 @@ def lists(
         }
     )
     # A user who has seen nearly all of the catalogue gets a shorter list, not seen items.
-    return frame[np.isfinite(frame["score"])].reset_index(drop=True)
+    frame = frame[np.isfinite(frame["score"])].reset_index(drop=True)
+    if strangers.any():
+        frame.attrs["note"] = f"{count(int(strangers.sum()), 'user')} without history: the most common items"
+    return frame
+
+
+def _most_common(known: Interactions, candidates: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The K items that most users have, and how many."""
+    users = np.bincount(known.items, minlength=known.n_items).astype(np.float32)
+    if candidates is not None:
+        users = np.where(candidates, users, -np.inf)
+    best = np.argsort(-users, kind="stable")[:k]
+    return best, users[best]
 
 
 def indices_of(wanted: Sequence[Any], ids: np.ndarray, what: str = "user") -> np.ndarray:

@@ -4,6 +4,7 @@ Every cell of the table attack x budget x defence x recommender is measured for 
 and a seed of its own; all attacks of a draw have the same targets.
 """
 
+import contextlib
 import itertools
 import json
 import time
@@ -22,7 +23,7 @@ from gan_rec.errors import UserError
 from gan_rec.evaluation.evaluate import check_cutoffs, evaluate_ranking
 from gan_rec.experiments.config import read_object
 from gan_rec.experiments.victims import Victim, check_victims
-from gan_rec.files import write_arrays, write_text
+from gan_rec.files import alone_in, write_arrays, write_text
 from gan_rec.progress import Progress
 from gan_rec.robustness.defences import DEFENCES, Defence, without_users
 from gan_rec.robustness.detection import SIMULATED
@@ -127,9 +128,9 @@ def poison(
     if isinstance(split.train, StreamedInteractions):
         raise UserError("poisoning needs all interactions in memory, not a directory that is streamed")
     check_cutoffs((NDCG_CUT_OFF,), split.train.n_items, split.candidates)
-    kept = Kept(out, _about(plan, split, victims))
     asked = list(cells(plan, victims))
-    with Progress(enabled=not quiet) as progress:
+    with alone_in(Path(out), "poisoning") if out else contextlib.nullcontext(), Progress(enabled=not quiet) as progress:
+        kept = Kept(out, _about(plan, split, victims))
         bar = progress.add("poisoning", 0, len(asked))
         for attack, group in _grouped(asked):
             left = [cell for cell in group if cell not in kept]
@@ -141,7 +142,7 @@ def poison(
                         done = sum(cell in kept for cell in asked)
                         line = f"poisoning, {done} of {len(asked)} cells: "
                         progress.advance(bar, done, len(asked), line, _words(row))
-    return kept.frame(asked)
+        return kept.frame(asked)
 
 
 def cells(plan: Plan, victims: dict[str, Victim]) -> Iterator[Cell]:

@@ -83,6 +83,7 @@ def train(
     quiet: bool = False,
     mesh: str | None = None,
     trackers: tuple[str, ...] = ("tensorboard",),
+    debug_nans: bool = False,
 ) -> dict:
     """Train the adversarial model and its twin, evaluate both on test once, and write the run directory.
 
@@ -99,6 +100,7 @@ def train(
         mesh: how devices share the training, see `gan_rec.train.sharding.parse_mesh`; None: one device trains. It is
             no part of the configuration: a run may be resumed on another. Of several processes the first writes.
         trackers: what is told beside metrics.jsonl, see `gan_rec.train.trackers.find`; no part of the configuration.
+        debug_nans: where training diverges, say which operation was the first to give NaN.
 
     Returns:
         The contents of results.json.
@@ -108,6 +110,8 @@ def train(
     """
     asked, out = settings, Path(out)
     all_trackers.find(trackers)
+    if debug_nans and (mesh is not None or data.is_streamed(options.dataset)):
+        raise UserError("debug_nans needs one device and data that are not streamed: leave mesh out")
     settings = most_accurate(asked, options)
     if jax.process_index() == 0:  # to others it looks as the first has left it since
         check_directory(out, resume)
@@ -128,16 +132,16 @@ def train(
         digest = split_sha256(settings, splits)
         made_with = environment(dataset.sha256) | digest | {"mesh": mesh}
         config, resumed = Config("ranking", options, settings, tuple(ks)), resume and own == out
-        begin(own, config, made_with, resumed)
-        where = _Where(out / "checkpoints", mesh)
-        with Tracking(own, all_trackers.make(trackers, own) if own == out else ()) as tracking:
-            tracking.begin(json.loads(config.text_of()), resumed)
-            parts = [
-                _part(fold, split, settings, tuple(ks), where, tracking, progress) for fold, split in splits.items()
-            ]
-            results = _finish(own, dataset, splits, settings, parts)
-            tracking.finish(results)
-        return results
+        where = _Where(out / "checkpoints", mesh, debug_nans)
+        with begin(own, config, made_with, resumed):
+            with Tracking(own, all_trackers.make(trackers, own) if own == out else ()) as tracking:
+                tracking.begin(json.loads(config.text_of()), resumed)
+                parts = [
+                    _part(fold, split, settings, tuple(ks), where, tracking, progress) for fold, split in splits.items()
+                ]
+                results = _finish(own, dataset, splits, settings, parts)
+                tracking.finish(results)
+            return results
 
 
 def most_accurate(settings: Settings, options: DataOptions, split: data.Split | None = None) -> Settings:
@@ -204,6 +208,7 @@ class _Where:
 
     checkpoints: Path
     mesh: str | None
+    debug_nans: bool = False
 
 
 def _part(
@@ -216,9 +221,7 @@ def _part(
     progress: Progress,
 ) -> _Part:
     models = {
-        name: _fit(
-            _label(name, fold), own, split, _folder(where.checkpoints, name, fold), where.mesh, tracking, progress
-        )
+        name: _fit(_label(name, fold), own, split, _folder(where.checkpoints, name, fold), where, tracking, progress)
         for name, own in model_settings(settings).items()
     }
     progress.say("evaluating on test, and attacking both models ...")
@@ -252,10 +255,13 @@ def _folder(checkpoints: Path, name: str, fold: int | None) -> Path:
     return checkpoints / ("" if fold is None else f"fold-{fold}") / name
 
 
-def _fit(label: str, settings: Settings, split: data.Split, folder: Path, mesh, tracking: Tracking, progress) -> Fitted:
+def _fit(label: str, settings: Settings, split: data.Split, folder: Path, where: _Where, tracking: Tracking, progress):
     tracked = tracking.model(label)
     observers = (tracked, ModelProgress(progress, label, settings, split))
-    weights = training(settings, split, observers, Checkpoints(folder), mesh).fit(split.train, split.valid)
+    trained = training(settings, split, observers, Checkpoints(folder, progress.say), where.mesh)
+    if where.debug_nans:
+        trained = trained.debugged()
+    weights = trained.fit(split.train, split.valid)
     fitted = Fitted(settings, split, weights, pd.DataFrame(tracking.rows(label)))
     if tracking.trackers:
         texts = split.item_texts or [""] * split.train.n_items

@@ -18,6 +18,7 @@ from gan_rec.data import Split
 from gan_rec.errors import UserError
 from gan_rec.experiments.checks import check_types
 from gan_rec.experiments.models import Goal, Model, Scored, Values
+from gan_rec.files import lives
 from gan_rec.progress import Progress
 from gan_rec.space import Real, Whole
 from gan_rec.train.fit import TrainingDivergedError
@@ -224,17 +225,7 @@ def _runs(trial) -> bool:
     if host != socket.gethostname():
         return time.time() - trial.user_attrs.get("alive", trial.datetime_start.timestamp()) < _SILENT
     # Of our own number it was another process, before us: we own nothing yet.
-    return int(pid) != os.getpid() and _lives(int(pid))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return int(pid) != os.getpid() and lives(int(pid))
 
 
 def _begun(study) -> int:

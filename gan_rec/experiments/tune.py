@@ -90,13 +90,13 @@ def tune(
         if study is not None and not resume:  # a file that cannot be used shall leave nothing behind
             try_study(tuned, split, how.goal, study)
         made_with = environment(dataset.sha256) | {"split_sha256": split.sha256}
-        begin(out, asked, made_with, resume, ASKED, free=("trials", "parallel"))
-        found = search(tuned, split, how, study or out / STUDY, progress, shared=study is not None)
-    note = twin_note(tuned)
-    record = found.record() | {"selected_on": how.goal.select_on} | ({"note": note} if note else {})
-    write_text(out / "found.json", json.dumps(record, indent=1))
-    if not tuned.closed:
-        write_text(out / "config.json", _config(options, tuned, found, how).text_of())
+        with begin(out, asked, made_with, resume, ASKED, free=("trials", "parallel")):
+            found = search(tuned, split, how, study or out / STUDY, progress, shared=study is not None)
+            note = twin_note(tuned)
+            record = found.record() | {"selected_on": how.goal.select_on} | ({"note": note} if note else {})
+            write_text(out / "found.json", json.dumps(record, indent=1))
+            if not tuned.closed:
+                write_text(out / "config.json", _config(options, tuned, found, how).text_of())
     return found
 
 

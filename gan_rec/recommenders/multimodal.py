@@ -128,5 +128,10 @@ class Multimodal(nnx.Module):
 
 
 def _scaled(rows: Float[np.ndarray, "I F"]) -> Float[np.ndarray, "I F"]:
+    largest = np.abs(rows).max()
+    if largest == 0:
+        return rows
+    rows = rows / largest  # first, or very small ones would be none when they are squared
     centred = rows - rows.mean(axis=0)
-    return centred / max(np.sqrt(np.mean(np.sum(centred**2, axis=1))), 1e-12)
+    size = np.sqrt(np.mean(np.sum(centred**2, axis=1)))
+    return centred / size if size > 1e-12 else np.zeros_like(rows)  # all alike, but for rounding

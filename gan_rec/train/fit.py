@@ -14,9 +14,11 @@ from gan_rec.errors import UserError
 from gan_rec.train.balance import rebalance
 from gan_rec.train.epoch import Schedule, State, init, with_memory
 from gan_rec.train.looking import Between
+from gan_rec.train.nans import first_nan
 from gan_rec.train.pulse import listening
 from gan_rec.train.seeds import epoch_of_seeds
 from gan_rec.train.sharding import SizedStore
+from gan_rec.train.stopping import stopping_late
 
 _UNDEFINED = float(np.finfo(np.float32).min)  # the score of an epoch whose metric is not a number: the worst there is
 
@@ -136,6 +138,7 @@ class Training:
         task: what is trained for.
         prefix: of the phases' names, where the store and the observers serve several trainings.
         rounds: into how many parts an epoch is cut, each of which the state counts as one.
+        debug_nans: of an epoch that diverges, find the operation that was the first to give NaN.
     """
 
     game: Any
@@ -149,12 +152,18 @@ class Training:
     store: Store | None = None
     prefix: str = ""
     rounds: int = 1
+    debug_nans: bool = False
+
+    def debugged(self) -> "Training":
+        """The same with `debug_nans`."""
+        return replace(self, debug_nans=True)
 
     def fit(self, train: Any, valid: Any) -> Fit:
         """Choose the epoch of every seed on `valid`, then refit on both parts. No test part can be reached from here.
 
         Raises:
             TrainingDivergedError: naming epoch and seed. The last checkpoint before it is kept.
+            KeyboardInterrupt: with a store, after a first Ctrl-C, at the end of the epoch, which is then kept.
             UserError: no epoch can be chosen, since the metric is nowhere defined.
         """
         capacity = len(train) + len(valid)
@@ -212,29 +221,35 @@ class Training:
         if store is not None:
             done = store.restore(f"{name}-result", progress.kept)
             if done is not None:
+                store.discard(name)  # a process that was killed may not have come to that
                 return done
             progress = store.restore(name, progress) or progress
         first = self._position(progress) // self.rounds
         for observer in self.observers:
             observer.begin(name, first, epochs)
         saved = first
-        for number in range(first + 1, epochs + 1):
-            progress, rows = self._epoch(name, number, saved, progress, positives, keys[:, 1])
-            progress = review(progress, number, rows)
-            if held_out is not None:
-                progress = self._rebalance(progress, number, positives, held_out, keys[:, 1], rows)
-            for observer in self.observers:
-                observer.tell(rows)
-            if number % self.budget.evaluate_every == 0 or number == epochs:
-                self._show(name, number, Between(progress.state, positives, *self._at(number)))
-            if np.all(progress.stopped):
-                break
-            if store is not None and number % self.budget.checkpoint_every == 0:
-                store.save(name, self._position(progress), progress)
-                saved = number
-        if store is not None:
-            store.save(f"{name}-result", epochs, progress.kept)
-            store.discard(name)
+        with stopping_late(store is not None) as is_to_stop:
+            for number in range(first + 1, epochs + 1):
+                progress, rows = self._epoch(name, number, saved, progress, positives, keys[:, 1])
+                progress = review(progress, number, rows)
+                if held_out is not None:
+                    progress = self._rebalance(progress, number, positives, held_out, keys[:, 1], rows)
+                for observer in self.observers:
+                    observer.tell(rows)
+                if number % self.budget.evaluate_every == 0 or number == epochs:
+                    self._show(name, number, Between(progress.state, positives, *self._at(number)))
+                if np.all(progress.stopped):
+                    break
+                if store is not None and (number % self.budget.checkpoint_every == 0 or is_to_stop()):
+                    store.save(name, self._position(progress), progress)
+                    saved = number
+                if is_to_stop():
+                    raise KeyboardInterrupt
+            if store is not None:
+                store.save(f"{name}-result", epochs, progress.kept)
+                store.discard(name)
+            if is_to_stop():
+                raise KeyboardInterrupt
         return progress.kept
 
     def _show(self, phase: str, number: int, between: Between) -> None:
@@ -298,6 +313,7 @@ class Training:
         return progress._replace(state=state), metrics
 
     def _epoch(self, phase: str, number: int, saved: int, progress: Progress, positives, keys):
+        before = jax.device_get(progress.state) if self.debug_nans else None
         start = time.perf_counter()
         with listening(self._beat(number)):
             progress, metrics = self._play(phase, number, progress, positives, keys)
@@ -308,10 +324,12 @@ class Training:
             which = int(np.argmin(finite))
             rate = np.broadcast_to(self.schedule.learning_rate, len(self.seeds))[which]
             kept = f"the checkpoint of epoch {saved} is kept" if saved else "there was no checkpoint of this phase yet"
+            found = "" if before is None else f"; {first_nan(before, positives, *self._at(number), keys, which)}"
             raise TrainingDivergedError(
                 f"training diverged at epoch {number} of the {phase} phase for seed {self.seeds[which]}: a loss or "
                 f"weight is NaN or infinite; lower the learning rate (given: {rate:g}) or epsilon"
                 + ("" if self.store is None else f"; {kept}")
+                + found
             )
         return progress, [
             {"phase": phase, "epoch": number, "seed": seed, "seconds": seconds / len(self.seeds)}

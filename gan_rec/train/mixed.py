@@ -1,6 +1,6 @@
 """A model of three parts, trained apart and mixed by what validation says of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -53,6 +53,10 @@ class MixedTraining:
     def store(self) -> Store | None:
         """Where checkpoints go; the weights' too."""
         return self.user_side.store
+
+    def debugged(self) -> "MixedTraining":
+        """The same with `debug_nans` of both networks."""
+        return replace(self, user_side=self.user_side.debugged(), item_side=self.item_side.debugged())
 
     def fit(self, train: Interactions, valid: Interactions) -> Fit:
         """Train, choose and refit; see `gan_rec.train.fit.Training.fit`.

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from gan_rec.errors import UserError
 from gan_rec.files import write_text
 from gan_rec.train.looking import Between
 
@@ -129,9 +130,16 @@ class ModelTracker:
 
 
 def read_rows(path: Path, model: str | None = None) -> list[dict]:
-    """The rows of a `metrics.jsonl`, of one model or all; a last line that a killed run left half-written is none."""
+    """The rows of a `metrics.jsonl`, of one model or all; a last line that a killed run left half-written is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    rows = [json.loads(line) for line in lines if line.endswith("\n")]
-    return [row for row in rows if model in (None, row["model"])]
+    try:
+        lines = path.read_bytes().decode().splitlines(keepends=True)
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [row for row in rows if model in (None, row["model"])]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged; a run does without it if it is deleted") from error
