@@ -11,7 +11,8 @@ import gan_rec.games
 import gan_rec.recommenders
 from gan_rec.errors import UserError
 from gan_rec.experiments import choices, players
-from gan_rec.experiments.run import attack_radius, most_accurate
+from gan_rec.experiments.default_recommender import most_accurate
+from gan_rec.experiments.run import attack_radius
 from gan_rec.experiments.settings import DataOptions, Settings, TextOptions
 
 

@@ -11,6 +11,7 @@ from conftest import killing
 
 import gan_rec
 from gan_rec import cli
+from gan_rec.experiments import default_recommender
 from gan_rec.experiments import run as run_module
 from gan_rec.recommenders.text import TextVectors
 from gan_rec.train.event_files import read_events
@@ -268,7 +269,7 @@ def test_resume_refuses_data_that_have_changed(capsys, tmp_path):
     ("most", "named", "expected"), [(10, [], "autoencoder"), (10**6, [], "mix"), (10, ["mix"], "mix")]
 )
 def test_who_plays_where_nobody_is_named(capfd, monkeypatch, tmp_path, most, named, expected):
-    monkeypatch.setattr(run_module, "MOST_OF_MIX", most)
+    monkeypatch.setattr(default_recommender, "MOST_OF_MIX", most)
     quick = "--dataset synthetic --epochs 1 --evaluate-every 1 --seeds 1 --dim 4 --adversary fgm".split()
     recommender = ["--recommender", *named] if named else []
     with pytest.raises(BegunError):
