@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 _TINY = 1e-12
-NORMS = ("l2", "linf")
 
 
 def length(rows: Float[Array, "*any D"]) -> Float[Array, "*any 1"]:

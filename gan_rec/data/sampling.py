@@ -79,9 +79,6 @@ def to_device(interactions: "Interactions", capacity: int | None = None) -> Posi
     )
 
 
-SAMPLINGS = ("uniform", "popularity")
-
-
 def sample_negatives(
     positives: Positives,
     users: Int[Array, " B"],

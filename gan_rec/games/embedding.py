@@ -18,10 +18,7 @@ from gan_rec.games.joint import Joint, penalty, weight
 from gan_rec.games.rows import RowLoss, with_gradient
 from gan_rec.recommenders.graph import on_graph
 
-FORMS = ("alpha", "article-alpha", "article-beta", "beta")
 RADII = ("equal", "by-loss")
-FEEDING = ("joint", "alternate")
-UNDER_ATTACK = ("rows", "features")
 Number = float | Float[Array, "..."]  # or, while trials are trained side by side, one for each of them
 
 

@@ -14,7 +14,6 @@ from gan_rec.games.batches import Batch
 from gan_rec.games.joint import Joint, joint
 
 _NO_CANDIDATE = -1e9  # finite, so that 0 * log p is 0
-RANKERS = ("generator", "discriminator")
 CRITIC_LOSSES = ("minimax", "non-saturating", "hinge")  # ids are discrete: there is nothing to take a penalty on
 
 

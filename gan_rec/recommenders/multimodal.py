@@ -12,8 +12,6 @@ from gan_rec.errors import UserError
 from gan_rec.recommenders.fixed import FixedArray
 from gan_rec.recommenders.score import dot
 
-FUSIONS = ("late", "early")
-
 
 @dataclass(frozen=True)
 class Modalities:

@@ -12,8 +12,6 @@ from gan_rec.recommenders.fixed import FixedArray
 from gan_rec.recommenders.graph import Graph
 from gan_rec.recommenders.lightgcn import LightGCN
 
-SPREADS = ("joint", "apart")
-
 
 class Links:
     """Links between users as edges of weight 1 in both directions, each once.

@@ -12,7 +12,6 @@ from gan_rec.data.membership import Either
 from gan_rec.data.sampling import Positives
 from gan_rec.train.epoch import Schedule, State
 
-RULES = ("fixed", "gradient", "validation")
 _LOWEST, _BATCHES = 0.05, 4
 
 
