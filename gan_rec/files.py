@@ -163,6 +163,10 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
     """By way of a temporary file beside it, so that a reader never sees half of it."""
+    if path.exists() and not path.is_file():  # a pipe, a terminal or another device, in whose place no file may come
+        write(path)
+        return
+    path = path.resolve()  # where a link leads to, so that it stays
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

@@ -244,6 +244,9 @@ def test_mistakes_about_runs(capsys, run, tmp_path):
     broken = tmp_path / "broken.json"
     broken.write_text(json.dumps(json.loads((run / "config.json").read_text()) | {"colour": 1}))
     assert "unknown fields: colour" in fails(capsys, "train", "--config", broken)
+    for adversary in ({}, [1, "a"], 3):
+        broken.write_text(json.dumps({"dataset": "synthetic", "adversary": adversary}))
+        assert "adversary must be a name, got" in fails(capsys, "train", "--config", broken)
 
 
 def test_divergence_is_told(capsys, tmp_path):

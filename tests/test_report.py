@@ -70,6 +70,7 @@ def test_the_page_of_a_run(runs, capsys):
     for part in ("<title>Run one &amp; only</title>", "Configuration and data", "Training", "Results", "fgm",
                  "user u&lt;3&gt;, who has", "&lt;b&gt;Film&lt;/b&gt; &amp;", "p (Holm)", "adversarial"):  # fmt: skip
         assert part in text, part
+    assert re.search(r"\d+ cpu, \d+ CPU cores", text)
     assert "<b>" not in text and str(runs[0].parent) + "/one" not in text
     assert text.count("<img") == 4  # losses, validation, popularity, item rows
     found = json.loads((runs[0] / "results.json").read_text())["models"]["adversarial"]["NDCG@5"]
@@ -111,6 +112,13 @@ def test_mistakes(runs, tmp_path, capsys):
     stopped = tmp_path / "stopped"
     shutil.copytree(runs[0], stopped, ignore=shutil.ignore_patterns("results.json"))
     assert "is not finished" in fails(capsys, "report", stopped)
+    for name in ("environment.json", "results.json"):
+        for damaged in ("[]", "{}", '{"device": 1, "models": 2}'):
+            shutil.copyfile(runs[0] / "results.json", stopped / "results.json")
+            (stopped / name).write_text(damaged)
+            told = fails(capsys, "report", stopped)
+            assert f"{stopped / name} is damaged: it does not say" in told or f"{stopped / name}: it must hold" in told
+        shutil.copyfile(runs[0] / name, stopped / name)
     (stopped / "config.json").write_text('{"models": ["ease"]}')
     assert "no run of the command train" in fails(capsys, "report", stopped)
     assert not (tmp_path / "a").exists()

@@ -14,6 +14,7 @@ _NAMES = {
     "part": "xlabel",
 }
 _ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
+_PLAIN = {"user", "userid", "item", "itemid", "rating", "timestamp", "time", "xlabel"}  # nothing else is meant by these
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,12 @@ class Columns:
 
 def role_of(name: str) -> str | None:
     """What a column of this name holds: user, item, rating, time, part (of a split), or None."""
-    return _ROLES.get(re.sub(r"[^a-z0-9]", "", name.split(":")[0].lower()))
+    return _ROLES.get(_letters(name))
+
+
+def _letters(name: str) -> str:
+    """A column's name without its type, capitals, blanks and signs."""
+    return re.sub(r"[^a-z0-9]", "", name.split(":")[0].lower())
 
 
 def assign(header: list[str], columns: Columns, file: str) -> tuple[dict[str, int], list[str]]:
@@ -53,16 +59,18 @@ def assign(header: list[str], columns: Columns, file: str) -> tuple[dict[str, in
     if twice:
         raise UserError(f"{file}: column {twice[0]!r} was given for two roles; each needs a column of its own")
     taken = set(roles.values())
+    notes = []
     for position, name in enumerate(plain):
         role = role_of(name)
         if role and role not in roles and position not in taken:
             roles[role] = position
-    notes = []
+            if _letters(name) not in _PLAIN:
+                notes.append(f"{file}: column {name!r} is taken for the {role}s, by its name")
     for role in ("user", "item"):
         if role not in roles:
             roles[role] = next(i for i in range(len(header)) if i not in roles.values())
             notes.append(f"{file}: column {plain[roles[role]]!r} is taken for the {role}s, by its place")
-    ignored = [name for i, name in enumerate(plain) if i not in roles.values()]
+    ignored = [name or "one without a name" for i, name in enumerate(plain) if i not in roles.values()]
     if ignored:
         notes.append(f"{file}: columns not used: {', '.join(ignored)}")
     return roles, notes

@@ -9,7 +9,8 @@ from gan_rec.data.interactions import Dataset, Interactions
 from gan_rec.data.text import count
 
 _TINY = 3  # interactions, below which a user has no history beside a validation and a test item
-_SECONDS = 1e8, 1e11  # times between them can be seconds since 1970; above, milliseconds
+_SECONDS = 1e8, 1e11  # times between them can be seconds since 1970; above, milliseconds, up to
+_NANOSECONDS = 1e20  # nanoseconds
 _MANY = 0.5  # of all users: an item that so many have says little of any of them
 _WHOLE = 0.5  # of the catalogue: who has so much of it is hardly a person
 
@@ -101,7 +102,16 @@ def _quantiles(counts: np.ndarray) -> str:
     return f"{counts.min()} to {counts.max():,}, median {middle:g} (80% have {low:g} to {high:g})"
 
 
+def _seconds(when: float) -> float:
+    """A time as seconds: milliseconds, microseconds or nanoseconds by their size."""
+    if when < _NANOSECONDS:
+        while when >= _SECONDS[1]:
+            when /= 1000
+    return when
+
+
 def _date(when: float) -> str:
+    when = _seconds(when)
     if not _SECONDS[0] <= when < _SECONDS[1]:
         return f"{when:g}"
     return str(np.datetime64(int(when), "s").astype("datetime64[D]"))
@@ -111,9 +121,11 @@ def _about_times(dataset: Dataset, whole: Interactions, now: float) -> list[str]
     if whole.times is None or dataset.times_are_places:
         return []
     found = []
-    if whole.times.max() >= _SECONDS[1]:
+    latest = float(whole.times.max())
+    if latest >= _SECONDS[1]:
         found.append("times are no seconds since 1970 (milliseconds perhaps); splits in time need their order alone")
-    elif whole.times.min() >= _SECONDS[0] and (late := whole.times > now).any():
+    unit = latest / _seconds(latest) if latest else 1
+    if whole.times.min() >= _SECONDS[0] * unit and (late := whole.times > now * unit).any():
         found.append(f"{count(int(late.sum()), 'interaction')} in the future (latest: {_date(whole.times.max())})")
     if len(np.unique(whole.times)) == 1:
         found.append("all times are the same, so they order nothing")

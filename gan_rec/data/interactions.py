@@ -140,7 +140,8 @@ class Dataset:
     def _repr_html_(self) -> str:
         table = pd.DataFrame({name: {"interactions": len(part)} for name, part in self.parts.items()}).T.to_html()
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return f"<b>{html.escape(self.name)}</b>: {self.n_users:,} users, {self.n_items:,} items{table}<ul>{notes}</ul>"
+        about = f"<b>{html.escape(self.name)}</b>: {self.n_users:,} users, {self.n_items:,} items"
+        return about + table + (f"<ul>{notes}</ul>" if notes else "")
 
 
 @dataclass(frozen=True)

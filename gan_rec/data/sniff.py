@@ -46,7 +46,9 @@ def has_header(sample: list[list[str]]) -> bool:
         return True
     if any(is_number(name) for name in first):
         return False
-    if roles & {"user", "item"} or all(re.fullmatch(r"\w+:(token|float)(_seq)?", name) for name in first):
+    if roles & {"user", "item"} or (len(first) > 2 and roles - {None}):
+        return True
+    if all(re.fullmatch(r"\w+:(token|float)(_seq)?", name) for name in first):
         return True
     below = [fields for fields in below if len(fields) == len(first)]
     return bool(below) and any(all(is_number(fields[i]) for fields in below) for i in range(len(first)))

@@ -92,6 +92,8 @@ def read_config(path: Path) -> Config:
         raise UserError(f"{path}: ks must be a list of whole numbers, got {ks!r}")
     if task not in TASKS:
         raise UserError(f"{path}: unknown task {task!r}; allowed: {', '.join(TASKS)}")
+    if not isinstance(config.get("adversary"), str | None):  # in Python it may be a class
+        raise UserError(f"{path}: adversary must be a name, got {config['adversary']!r}")
     # JSON has no tuples.
     config = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
     known = {cls: {f.name for f in dataclasses.fields(cls)} for cls in (DataOptions, Settings, TextOptions)}

@@ -30,15 +30,20 @@ def environment(data_sha256: Any) -> dict:
 def version_text() -> str:
     """The version, and what a report of a bug should say of the environment."""
     found = environment(None)
-    device, packages = found["device"], ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
     lines = [
         gan_rec.__version__,
         f"revision: {found['git_revision'] or 'none, this is no checkout'}",
         f"python: {found['python']} on {found['platform']}",
         f"packages: {packages}",
-        f"devices: {device['count']} {device['kind']}, {device['cpus']} CPU cores",
+        f"devices: {device_text(found['device'])}",
     ]
     return "\n".join(lines)
+
+
+def device_text(device: dict[str, Any]) -> str:
+    """What `environment` knows of the device, for people."""
+    return f"{device['count']} {device['kind']}, {device['cpus']} CPU cores"
 
 
 def _git_revision() -> str | None:

@@ -19,7 +19,7 @@ from gan_rec.evaluation.significance import holm, paired_test, summary
 from gan_rec.experiments import label_baselines, players
 from gan_rec.experiments.checks import check_folds, check_types
 from gan_rec.experiments.choices import OF_LABELS
-from gan_rec.experiments.config import Config, read_config, read_json
+from gan_rec.experiments.config import Config, read_config, read_object
 from gan_rec.experiments.directory import add_seconds, begin, check_directory, peak_memory, seconds
 from gan_rec.experiments.environment import environment
 from gan_rec.experiments.labels import (
@@ -370,7 +370,7 @@ def open_labels(directory: Path) -> tuple[Config, Problem, dict[str, list[Fit]]]
     config = dataclasses.replace(config, settings=label_settings(config.settings, config.task))
     with Progress(enabled=False) as silent:
         problem = _prepare(config, silent, show=False)
-    if problem.split_sha256 != read_json(directory / "results.json").get("split_sha256"):
+    if problem.split_sha256 != read_object(directory / "results.json").get("split_sha256"):
         raise UserError(
             f"the data of {config.data.dataset!r}, or the language model that reads their texts, are not those that "
             f"the run in {directory} was trained on"

@@ -13,7 +13,8 @@ from gan_rec import plot
 from gan_rec.errors import UserError
 from gan_rec.evaluation.significance import holm, paired_test
 from gan_rec.experiments.card import Section, card
-from gan_rec.experiments.config import TASKS, read_config, read_json, read_object
+from gan_rec.experiments.config import TASKS, read_config, read_object
+from gan_rec.experiments.environment import device_text
 from gan_rec.experiments.fitting import Fitted, recommend
 from gan_rec.experiments.label_tables import labels_table
 from gan_rec.experiments.lists import indices_of
@@ -24,6 +25,10 @@ from gan_rec.train.tracking import read_rows
 
 _USERS, _K, _HISTORY = 3, 10, 5
 _NOT_OPTIONS = ("gan_rec", "task", "ks")
+_NEEDED = {
+    "environment.json": {"device": dict},
+    "results.json": {"dataset": str, "split_sha256": str, "selection_metric": str, "models": dict, "baselines": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -99,16 +104,17 @@ def _read(directory: Path, name: str) -> Reported:
     read_config(directory / "config.json")  # says what is wrong with it
     if not (directory / "results.json").exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
-    return Reported(
-        name, directory, config, read_json(directory / "environment.json"), read_json(directory / "results.json")
-    )
+    kept = {name: read_object(directory / name) for name in _NEEDED}
+    for file, needed in _NEEDED.items():
+        if lost := [part for part, kind in needed.items() if not isinstance(kept[file].get(part), kind)]:
+            raise UserError(f"{directory / file} is damaged: it does not say {', '.join(lost)}")
+    return Reported(name, directory, {"task": TASKS[0]} | config, *kept.values())
 
 
 def _facts(runs: list[Reported]) -> dict[str, str]:
     some = runs[0]
     if len(runs) > 1:
         return {"runs": ", ".join(run.name for run in runs)}
-    device = some.environment.get("device", "")
     return {
         "data": str(some.results["dataset"]),
         "task": some.task,
@@ -116,7 +122,7 @@ def _facts(runs: list[Reported]) -> dict[str, str]:
         "adversary": f"{some.config.get('adversary')}; twin: the same without it",
         "seeds": str(some.config.get("seeds")),
         "chosen by": f"{some.metric} on validation; test was read once",
-        "device": device if isinstance(device, str) else ", ".join(f"{value}" for value in device.values()),
+        "device": device_text(some.environment["device"]),
         "git revision": str(some.environment.get("git_revision")),
     }
 

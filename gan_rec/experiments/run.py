@@ -17,7 +17,7 @@ from gan_rec.evaluation.evaluate import Evaluation, check_cutoffs, compare_model
 from gan_rec.evaluation.folds import over_folds, pool
 from gan_rec.experiments import label_run, players
 from gan_rec.experiments.checks import check_cutoffs_apply
-from gan_rec.experiments.config import Config, read_config, read_json
+from gan_rec.experiments.config import Config, read_config, read_object
 from gan_rec.experiments.default_recommender import against_mix, most_accurate
 from gan_rec.experiments.directory import (
     add_seconds,
@@ -348,7 +348,7 @@ def _open(directory: Path) -> tuple[Config, dict[int | None, data.Split]]:
     if not results.exists():
         raise UserError(f"the run in {directory} is not finished; train --out {directory} --resume goes on with it")
     splits = splits_of(config.data, load(config.data, [config.settings]))
-    if split_sha256(config.settings, splits)["split_sha256"] != read_json(results).get("split_sha256"):
+    if split_sha256(config.settings, splits)["split_sha256"] != read_object(results).get("split_sha256"):
         raise UserError(
             f"the data of {config.data.dataset!r}, or the language model that reads their texts, are not those that "
             f"the run in {directory} was trained on"

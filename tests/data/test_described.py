@@ -35,8 +35,26 @@ def test_what_is_odd_is_said():
     assert "1 user with more than 50% of the catalogue (most: 3)" in said
     same = describe(data.load(shop(timestamp=[10**9] * 9))).warnings
     assert any("all times are the same" in line for line in same)
-    thousands = describe(data.load(shop(timestamp=(np.arange(9) + 10**9) * 1000))).warnings
-    assert any("no seconds since 1970" in line for line in thousands)
+
+
+@pytest.mark.parametrize("unit", [10**3, 10**6, 10**9])
+def test_times_in_other_units_are_dates_too(unit):
+    times = (np.arange(9) * DAY + 10**9) * unit
+    found = describe(data.load(shop(timestamp=times)), now=10**9 + 6.5 * DAY)
+    assert found.facts["times"] == "2001-09-09 to 2001-09-17"
+    said = "\n".join(found.warnings)
+    assert "no seconds since 1970" in said and "2 interactions in the future (latest: 2001-09-17)" in said
+
+
+def test_a_column_whose_name_only_suggests_what_it_holds_is_said():
+    shop_names = {"user": "Customer ID", "item": "SKU", "count": "count"}
+    understood = describe(data.load(shop(count=1).rename(columns=shop_names))).understood
+    assert [line.split(": ")[1] for line in understood] == [
+        "column 'Customer ID' is taken for the users, by its name",
+        "column 'SKU' is taken for the items, by its name",
+        "column 'count' is taken for the ratings, by its name",
+    ]
+    assert describe(data.load(shop(rating=1.0, timestamp=10**9))).understood == ()
 
 
 def test_leaks_and_duplicates_are_warnings_and_guesses_are_not(tmp_path):

@@ -68,6 +68,7 @@ def test_what_notebooks_show(whole):
     data = Dataset("<b>", {"train": whole, "test": whole}, ("a < b",), None, "0" * 64)
     assert repr(data) == "Dataset('<b>': 3 users, 3 items; train 4, test 4)"
     assert "a &lt; b" in data._repr_html_() and "<b><b>" not in data._repr_html_()
+    assert "<ul>" not in Dataset("few", {"all": whole}, (), None, "0" * 64)._repr_html_()
     cut = split(synthetic())
     assert "validation" in cut._repr_html_() and "Interactions" in repr(cut)
 

@@ -188,6 +188,13 @@ def test_an_unknown_header_is_said(read):
     assert noted(data, "column 'what' is taken for the items, by its place")
 
 
+def test_a_known_name_of_a_time_or_a_rating_makes_a_header(read):
+    data = read("date,client,produit\n2021-01-01,ann,x\n2021-01-02,bob,y\n")
+    assert [(user, item) for user, item, *_ in rows(data)] == [("ann", "x"), ("bob", "y")]
+    assert noted(data, "column 'date' is taken for the times, by its name")
+    assert len(rows(read("ann,time\nbob,y\ncid,z\n"))) == 3, "two columns may well be a word and another"
+
+
 def test_recbole_header_with_unknown_names(read):
     assert rows(read("a:token\tb:token\nx\ty\nz\tw\n", "data.inter")) == [("x", "y"), ("z", "w")]
 
