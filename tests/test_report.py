@@ -18,6 +18,7 @@ from test_cli import fails
 import gan_rec
 from gan_rec import cli
 from gan_rec.errors import UserError
+from gan_rec.evaluation.evaluate import Evaluation
 from gan_rec.evaluation.significance import paired_test
 from gan_rec.experiments import run as run_module
 from gan_rec.experiments.report import report
@@ -205,3 +206,8 @@ def test_tensorboard_shows_the_run(runs, chromium, tmp_path):
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+def test_an_evaluation_of_one_seed_shows_no_interval():
+    shown = Evaluation(np.arange(3), {"NDCG@5": np.array([[0.1, 0.2, 0.6]])}, {})._repr_html_()
+    assert "0.3" in shown and "None" not in shown and "nan" not in shown

@@ -48,7 +48,8 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         rows = {name: (s["mean"], s["std"], s["ci95"]) for name, s in self.summary().items()}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "ci95"]).to_html()
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "std", "ci95"])
+        return table.map(lambda x: "" if x is None else x).to_html()  # one seed has no interval
 
 
 def evaluate_ranking(

@@ -13,7 +13,8 @@ def labels_table(results: dict) -> Group:
 
 def _over(results: dict) -> str:
     n = len(results["models"]["twin"]["AUC"]["per_seed"])
-    return f"mean over {n} {'seeds' if results['split'] == 'one' else 'folds'} ± 95% interval"
+    what = "seeds" if results["split"] == "one" else "folds"
+    return "one seed" if (n, what) == (1, "seeds") else f"mean over {n} {what} ± 95% interval"
 
 
 def _metrics(results: dict) -> Table:

@@ -165,7 +165,7 @@ def seconds_rows(table: Table, results: dict) -> None:
 def _metrics(results: dict) -> Table:
     models, tests = results["models"], results["tests"]["adversarial against twin"]
     who = f", {results['recommender']} against {results['adversary']}" if "recommender" in results else ""
-    title = f"{results['dataset']}{who}: test, mean over {_over(results)} ± 95% interval; selected on validation"
+    title = f"{results['dataset']}{who}: test, {_over(results)}; selected on validation"
     table = new_table(title, "metric", "adversarial", "twin", "difference", "p (Holm)", "popularity")
     for metric, adversarial in models["adversarial"].items():
         test, twin = tests.get(metric), models["twin"][metric]
@@ -188,10 +188,11 @@ def _metrics(results: dict) -> Table:
 
 
 def _over(results: dict) -> str:
-    """How many seeds, or folds."""
+    """What a number is the mean of."""
     if results["split"].endswith(" folds"):
-        return f"{results['split']}, each the mean of its seeds,"
-    return f"{len(next(iter(results['models']['twin'].values()))['per_seed'])} seeds"
+        return f"mean over {results['split']}, each the mean of its seeds, ± 95% interval"
+    n = len(next(iter(results["models"]["twin"].values()))["per_seed"])
+    return "one seed" if n == 1 else f"mean over {n} seeds ± 95% interval"
 
 
 def _gain(results: dict) -> Table:
