@@ -301,3 +301,51 @@ def test_files(place, use, name, content):
         (folder / name).write_bytes(content)
         (folder / "good.csv").write_text(good)
         invoke(folder, *(part.format(name) for part in use))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that is done, before anything is taken from its tests."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    how = "--dataset synthetic --recommender mf --adversary fgm --dim 2 --epochs 1 --evaluate-every 1 --seeds 1 --quiet"
+    with contextlib.redirect_stdout(io.StringIO()):
+        cli.main(["train", *how.split(), "--out", str(out)])
+    return out
+
+
+_ASKED = ("evaluate run", "recommend run --all -k 2", "report run --output page.html", "export run --output rows.npz",
+          "explain run --user 1", "train --resume --out run", "train --config run/config.json --out again")  # fmt: skip
+
+
+def _damaged(run_directory: Path, which: int, at: float, value: typing.Any, content: bytes) -> None:
+    """One field of the configuration is another, or one file is cut, replaced or has another byte."""
+    if which == 0:
+        path = run_directory / "config.json"
+        config = json.loads(path.read_text())
+        inner = [config, *(part for part in config.values() if isinstance(part, dict))]
+        fields = [(part, name) for part in inner for name in part]
+        part, name = fields[int(at * (len(fields) - 1))]
+        part[name] = value
+        path.write_text(json.dumps(config))
+        return
+    paths = sorted(path for path in run_directory.rglob("*") if path.is_file())
+    path = paths[int(at * (len(paths) - 1))]
+    old = path.read_bytes()
+    middle = len(old) // 2
+    others = (old[:middle], content, json.dumps(value).encode(), old[:middle] + b"\xff" + old[middle + 1 :])
+    path.write_bytes(others[which - 1])
+
+
+@pytest.mark.long
+def test_finished_runs(place, finished):
+    drawn = (st.sampled_from(_ASKED), st.integers(0, 4), st.floats(0, 1), _JSON, st.binary(max_size=9))
+
+    @settings(max_examples=EXAMPLES or 60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(*drawn)
+    def ask(command, which, at, value, content):
+        with place() as folder:
+            shutil.copytree(finished, folder / "run")
+            _damaged(folder / "run", which, at, value, content)
+            invoke(folder, *command.split())
+
+    ask()
