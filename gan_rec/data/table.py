@@ -56,7 +56,10 @@ def clean(table: Table, problems: list[Problem]) -> Table:
         bad |= rows
     if bad.all():
         why = _why(table, problems)
-        raise UserError(f"{table.file} has no usable row: 'user item [rating [timestamp]]' is expected{why}")
+        raise UserError(
+            f"{table.file} has no usable row: 'user item [rating [timestamp]]' is expected, or columns that are named "
+            f"(--user-column, --item-column){why}"
+        )
     frame = {role: column[~bad].reset_index(drop=True) for role, column in frame.items()}
     frame = {role: _ids(column) if role in ("user", "item") else column for role, column in frame.items()}
     return replace(table, frame=pd.DataFrame(frame), lines=table.lines[~bad], notes=notes)
