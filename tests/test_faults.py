@@ -224,6 +224,15 @@ def test_damaged_metrics_are_named(tmp_path):
             read_rows(tmp_path / "metrics.jsonl")
 
 
+@pytest.fixture
+def interrupts():
+    """Ctrl-C is heard: a job in the background of a script was told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_the_first_interrupt_waits_and_the_second_does_not(capsys):
     with stopping_late() as is_to_stop:
         assert not is_to_stop()
@@ -237,6 +246,7 @@ def test_the_first_interrupt_waits_and_the_second_does_not(capsys):
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("interrupts")
 def test_ctrl_c_keeps_the_epoch_and_says_how_to_go_on(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "probe", lambda *models: {"adversarial": {}, "twin": {}, "rise_difference": {}})
     played, epoch = [], Training._epoch
