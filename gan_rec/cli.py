@@ -51,6 +51,8 @@ def parse(arguments: list[str]):
     Raises:
         UserError: an unknown command, option or value.
     """
+    if any("\0" in argument for argument in arguments):
+        raise UserError("an argument holds a null character, which no file or option can have")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
         return None

@@ -24,7 +24,11 @@ from gan_rec.experiments import compare, hardening, label_run, players, run, tun
 from gan_rec.experiments.config import Config
 from gan_rec.experiments.settings import DataOptions, Settings
 
-EXAMPLES = int(os.environ.get("GAN_REC_FUZZ", 0))  # of every test, in the place of its own number
+EXAMPLES = int(os.environ.get("GAN_REC_FUZZ", 0))  # of every test, in the place of its own number, and others each time
+
+COMMON = {
+    "deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "derandomize": not EXAMPLES,
+}  # fmt: skip
 
 
 class BegunError(Exception):
@@ -91,13 +95,11 @@ def examples(number: int, of_long: int):
     """A test's own number of examples, and that of the long lane."""
 
     def decorate(test):
-        common = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
         few, many = EXAMPLES or number, EXAMPLES or of_long
-        quick = settings(max_examples=few, derandomize=True, **common)
 
         @pytest.mark.parametrize("n", [pytest.param(0, id="few"), pytest.param(1, id="many", marks=pytest.mark.long)])
         def either(n, place, request):
-            how = settings(max_examples=many, **common) if n else quick
+            how = settings(max_examples=many if n else few, **COMMON)
             how(given(st.tuples(*test.strategies))(lambda drawn: test(place, *drawn)))()
 
         either.__name__, either.example = test.__name__, test
@@ -340,7 +342,7 @@ def _damaged(run_directory: Path, which: int, at: float, value: typing.Any, cont
 def test_finished_runs(place, finished):
     drawn = (st.sampled_from(_ASKED), st.integers(0, 4), st.floats(0, 1), _JSON, st.binary(max_size=9))
 
-    @settings(max_examples=EXAMPLES or 60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES or 60, **COMMON)
     @given(*drawn)
     def ask(command, which, at, value, content):
         with place() as folder:

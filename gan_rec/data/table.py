@@ -46,6 +46,8 @@ def clean(table: Table, problems: list[Problem]) -> Table:
     for role, convert in (("rating", _numbers), ("time", _times)):
         if role in frame:
             frame[role], bad = convert(frame[role])
+            if role == "rating":
+                bad |= np.abs(frame[role].to_numpy(np.float64)) > np.finfo(np.float32).max
             problems.append((f"a {role} that is no number{' or ISO date' if role == 'time' else ''}", bad))
     bad, notes = np.zeros(len(table.lines), bool), list(table.notes)
     for what, rows in problems:

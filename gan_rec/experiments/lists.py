@@ -50,12 +50,13 @@ def lists(
         raise UserError(f"memory must be at least 1 MiB, got {memory}")
     check_cutoffs((k,), known.n_items, candidates)
     indices = np.arange(known.n_users) if users is None else indices_of(users, known.user_ids)
-    seen = to_device(known.of_users(indices))
+    own = known.of_users(indices)
+    seen = to_device(own)
     ranked = top_items(recommender, seen, indices, k, side=side, candidates=candidates, memory=memory)
     items, scores = (np.array(x[0]) for x in ranked)
     strangers = np.zeros(len(indices), bool)
     if not knows_strangers:
-        strangers = ~np.isin(indices, known.users)
+        strangers = ~np.isin(indices, own.users)
         items[strangers], scores[strangers] = _most_common(known, candidates, k)
     frame = pd.DataFrame(
         {
@@ -74,7 +75,7 @@ def lists(
 
 def _most_common(known: Interactions, candidates: np.ndarray | None, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The K items that most users have, and how many."""
-    users = np.bincount(known.items, minlength=known.n_items).astype(np.float32)
+    users = known.item_counts().astype(np.float32)
     if candidates is not None:
         users = np.where(candidates, users, -np.inf)
     best = np.argsort(-users, kind="stable")[:k]

@@ -101,6 +101,12 @@ def test_report_counts_and_names_the_first_line(tmp_path):
     assert "2 duplicates of a user and item (first: line 4)" in notes
 
 
+def test_a_rating_beyond_single_precision_is_none(tmp_path):
+    data = load(write(tmp_path, "user,item,rating\nu,a,5\nu,b,1e308\nv,a,-inf\nv,b,4\n"))
+    assert pairs(data.parts["all"]) == [("u", "a"), ("v", "b")]
+    assert "2 rows with a rating that is no number (first: line 3)" in "\n".join(data.notes)
+
+
 def test_dates_become_seconds(tmp_path):
     data = load(write(tmp_path, "user,item,date\nu,a,1970-01-02\nv,b,1970-01-01T00:01:00\n"))
     assert data.parts["all"].times.tolist() == [86400, 60]
