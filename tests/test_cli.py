@@ -218,6 +218,7 @@ def test_help(command, capsys):
             "train --preset chess",
             "'--preset'; allowed: content, cross-domain, friends, multimodal, sequence, shift, shop",
         ),
+        ("report \0", "an argument holds a null character"),
         ("train --resume", "--resume needs the directory"),
         ("train --resume --out no-such-run", "nothing to resume"),
         ("train --config no-such.json", "cannot read no-such.json"),
