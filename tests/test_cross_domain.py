@@ -244,14 +244,8 @@ def trained(pairs, domains, n_users, epochs=12, **options):
     cut = replace(split(data, "random"), train=data.parts["all"])
     how = {"game": "domain", "recommender": "cross-domain", "dim": 8, "own_dim": 4, "seeds": 1, "negatives": 24}
     # A slow one: at the default of real data a seed in ten does not learn so small a world.
-    how |= {
-        "learning_rate": 5e-3,
-        "batch_size": 64,
-        "epochs": epochs,
-        "evaluate_every": epochs,
-        "select_on": "NDCG@2",
-        "refit": False,
-    }
+    how |= {"learning_rate": 5e-3, "batch_size": 64, "epochs": epochs, "evaluate_every": epochs}
+    how |= {"select_on": "NDCG@2", "refit": False}
     return gan_rec.fit(cut, progress=False, **how | options)
 
 
@@ -362,7 +356,7 @@ def test_the_reversal_hides_the_domain():
     pairs = sorted(books | films)
     known, accuracy = to_device(interactions(pairs, n, 60)), {}
     for alpha in (1.0, 0.1):
-        how = {"alpha": alpha, "adversary_steps": 1, "moves": "simultaneous", "epochs": 25, "seeds": 3}
+        how = {"alpha": alpha, "adversary_steps": 1, "moves": "simultaneous", "epochs": 40, "seeds": 6}
         fitted = trained(pairs, domains, n, adversary_learning_rate=1e-2, **how)
         accuracy[alpha] = domain_accuracy(fitted.weights.final.recommender, known).mean()
-    assert accuracy[1.0] > 0.65 and accuracy[0.1] < accuracy[1.0] - 0.1
+    assert accuracy[1.0] > 0.7 and accuracy[0.1] < accuracy[1.0] - 0.1

@@ -188,7 +188,7 @@ def _temporal(dataset: Dataset, fractions: _Fractions, rng, notes):
     if dataset.times_are_places:
         raise UserError(
             f"a temporal split needs timestamps, but {dataset.name} has only the order of each user's items; allowed: "
-            "random, leave-one-out, leave-five-out, cold-items"
+            + ", ".join(method for method in METHODS if method not in ("temporal", "links", "fixed"))
         )
     order = np.argsort(whole.times, kind="stable")
     first_test = math.floor(len(whole) * (1 - fractions.test) + 0.5)

@@ -43,11 +43,9 @@ def clean(table: Table, problems: list[Problem]) -> Table:
     problems = list(problems)
     for role in ("user", "item"):
         problems.append((f"no {role}", (frame[role].isna() | (frame[role] == "")).to_numpy(bool)))
-    for role, convert in (("rating", _numbers), ("time", _times)):
+    for role, convert in (("rating", _ratings), ("time", _times)):
         if role in frame:
             frame[role], bad = convert(frame[role])
-            if role == "rating":
-                bad |= np.abs(frame[role].to_numpy(np.float64)) > np.finfo(np.float32).max
             problems.append((f"a {role} that is no number{' or ISO date' if role == 'time' else ''}", bad))
     bad, notes = np.zeros(len(table.lines), bool), list(table.notes)
     for what, rows in problems:
@@ -95,6 +93,12 @@ def _numbers(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
     # Nanoseconds would not survive as floats.
     numbers = numbers if numbers.dtype == np.int64 else numbers.astype(np.float64)
     return numbers, ~np.isfinite(numbers.to_numpy())
+
+
+def _ratings(column: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """Numbers, and which of them are none or too large for single precision."""
+    numbers, bad = _numbers(column)
+    return numbers, bad | (np.abs(numbers.to_numpy(np.float64)) > np.finfo(np.float32).max)
 
 
 def _times(column: pd.Series) -> tuple[pd.Series, np.ndarray]:

@@ -128,17 +128,16 @@ def train_labels(
         problem.training(settings, problem.parts[0], (), None)  # every mistake shows before anything is written
         made_with = environment(problem.sha256) | {"split_sha256": problem.split_sha256}
         evaluations, told = {}, []
-        with begin(out, config, made_with, resume):
-            with Tracking(out, all_trackers.make(trackers, out)) as tracking:
-                tracking.begin(json.loads(config.text_of()), resume)
-                for fold, split in enumerate(problem.parts, start=1):
-                    found, rows = _fold(fold, split, problem, settings, out, tracking, progress)
-                    told += rows
-                    for name, evaluation in found.items():
-                        evaluations.setdefault(name, []).append(evaluation)
-                results = _finish(out, problem, settings, evaluations, told)
-                tracking.finish(results)
-            return results
+        with begin(out, config, made_with, resume), Tracking(out, all_trackers.make(trackers, out)) as tracking:
+            tracking.begin(json.loads(config.text_of()), resume)
+            for fold, split in enumerate(problem.parts, start=1):
+                found, rows = _fold(fold, split, problem, settings, out, tracking, progress)
+                told += rows
+                for name, evaluation in found.items():
+                    evaluations.setdefault(name, []).append(evaluation)
+            results = _finish(out, problem, settings, evaluations, told)
+            tracking.finish(results)
+        return results
 
 
 def _prepare(config: Config, progress: Progress, *, show: bool) -> Problem:

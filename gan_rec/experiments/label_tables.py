@@ -3,7 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
-from gan_rec.experiments.tables import interval, new_table, seconds_rows
+from gan_rec.experiments.tables import interval, mean_over, new_table, seconds_rows
 
 
 def labels_table(results: dict) -> Group:
@@ -13,8 +13,7 @@ def labels_table(results: dict) -> Group:
 
 def _over(results: dict) -> str:
     n = len(results["models"]["twin"]["AUC"]["per_seed"])
-    what = "seeds" if results["split"] == "one" else "folds"
-    return "one seed" if (n, what) == (1, "seeds") else f"mean over {n} {what} ± 95% interval"
+    return mean_over(n, "seeds" if results["split"] == "one" else "folds")
 
 
 def _metrics(results: dict) -> Table:

@@ -129,15 +129,15 @@ def train(
         made_with = environment(dataset.sha256) | digest | {"mesh": mesh}
         config, resumed = Config("ranking", options, settings, tuple(ks)), resume and own == out
         where = _Where(out / "checkpoints", mesh, debug_nans)
-        with begin(own, config, made_with, resumed):
-            with Tracking(own, all_trackers.make(trackers, own) if own == out else ()) as tracking:
-                tracking.begin(json.loads(config.text_of()), resumed)
-                parts = [
-                    _part(fold, split, settings, tuple(ks), where, tracking, progress) for fold, split in splits.items()
-                ]
-                results = _finish(own, dataset, splits, settings, parts)
-                tracking.finish(results)
-            return results
+        told = all_trackers.make(trackers, own) if own == out else ()
+        with begin(own, config, made_with, resumed), Tracking(own, told) as tracking:
+            tracking.begin(json.loads(config.text_of()), resumed)
+            parts = [
+                _part(fold, split, settings, tuple(ks), where, tracking, progress) for fold, split in splits.items()
+            ]
+            results = _finish(own, dataset, splits, settings, parts)
+            tracking.finish(results)
+        return results
 
 
 @dataclass(frozen=True)

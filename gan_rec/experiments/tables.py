@@ -191,8 +191,12 @@ def _over(results: dict) -> str:
     """What a number is the mean of."""
     if results["split"].endswith(" folds"):
         return f"mean over {results['split']}, each the mean of its seeds, ± 95% interval"
-    n = len(next(iter(results["models"]["twin"].values()))["per_seed"])
-    return "one seed" if n == 1 else f"mean over {n} seeds ± 95% interval"
+    return mean_over(len(next(iter(results["models"]["twin"].values()))["per_seed"]), "seeds")
+
+
+def mean_over(n: int, what: str) -> str:
+    """What numbers are the means of: seeds or folds."""
+    return "one seed" if (n, what) == (1, "seeds") else f"mean over {n} {what} ± 95% interval"
 
 
 def _gain(results: dict) -> Table:

@@ -1,5 +1,7 @@
 """What recommenders that read the order of a history share: item embeddings, and a user who is their last position."""
 
+import abc
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -32,6 +34,7 @@ class Sequential(nnx.Module):
         self.item_embedding = nnx.Param(jax.random.normal(rngs.params(), (n_items, dim)) * dim**-0.5)
         self.length, self.dropout = length, dropout
 
+    @abc.abstractmethod
     def states(
         self, inputs: Float[Array, "R L D"], users: Int[Array, "R L"], places: Int[Array, "R L"],
         key: PRNGKeyArray | None,
@@ -44,7 +47,6 @@ class Sequential(nnx.Module):
             places: where the position stands among its user's.
             key: of dropout; None: nothing is dropped.
         """
-        raise NotImplementedError
 
     def embed(self, ids: Int[Array, "*any"]) -> Float[Array, "*any D"]:
         """Embeddings of items as inputs; 0 of an id past the catalogue."""
